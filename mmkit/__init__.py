@@ -1,0 +1,127 @@
+"""mmkit: any modality, one model. The public names; those that need torch are imported on first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mmkit.errors import (
+    CheckpointError,
+    DataError,
+    MmkitError,
+    PluginError,
+    Problem,
+    SampleError,
+    SpecError,
+    TrainingError,
+)
+from mmkit.registry.component import API_VERSION, Component
+
+if TYPE_CHECKING:
+    from mmkit.discovery import hookimpl, plugins
+    from mmkit.interfaces import (
+        Backbone,
+        Batch,
+        BuildContext,
+        DecodingState,
+        Encoder,
+        Fittable,
+        HasAssets,
+        Item,
+        Loss,
+        Metric,
+        Processor,
+        SoftAdapter,
+        TaskHead,
+        VocabularyAdapter,
+    )
+    from mmkit.model.build import build
+    from mmkit.model.checkpoint import load
+    from mmkit.model.model import Model
+    from mmkit.ragged import Ragged
+    from mmkit.spec.config import Config, LocalPath
+    from mmkit.train.evaluate import evaluate
+    from mmkit.train.run import train
+    from mmkit.wiring.check import check
+
+__version__ = "0.1.0"
+api_version = API_VERSION
+
+_LAZY = {
+    **dict.fromkeys(
+        [
+            "Backbone",
+            "Batch",
+            "BuildContext",
+            "DecodingState",
+            "Encoder",
+            "Fittable",
+            "HasAssets",
+            "Item",
+            "Loss",
+            "Metric",
+            "Processor",
+            "SoftAdapter",
+            "TaskHead",
+            "VocabularyAdapter",
+        ],
+        "mmkit.interfaces",
+    ),
+    "Config": "mmkit.spec.config",
+    "LocalPath": "mmkit.spec.config",
+    "Model": "mmkit.model.model",
+    "Ragged": "mmkit.ragged",
+    "build": "mmkit.model.build",
+    "check": "mmkit.wiring.check",
+    "evaluate": "mmkit.train.evaluate",
+    "hookimpl": "mmkit.discovery",
+    "load": "mmkit.model.checkpoint",
+    "plugins": "mmkit.discovery",
+    "train": "mmkit.train.run",
+}
+
+__all__ = [
+    "Backbone",
+    "Batch",
+    "BuildContext",
+    "CheckpointError",
+    "Component",
+    "Config",
+    "DataError",
+    "DecodingState",
+    "Encoder",
+    "Fittable",
+    "HasAssets",
+    "Item",
+    "LocalPath",
+    "Loss",
+    "Metric",
+    "MmkitError",
+    "Model",
+    "PluginError",
+    "Problem",
+    "Processor",
+    "Ragged",
+    "SampleError",
+    "SoftAdapter",
+    "SpecError",
+    "TaskHead",
+    "TrainingError",
+    "VocabularyAdapter",
+    "api_version",
+    "build",
+    "check",
+    "evaluate",
+    "hookimpl",
+    "load",
+    "plugins",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'mmkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Files → ragged batches: sources, preparation in workers, mixtures, bad rows."""

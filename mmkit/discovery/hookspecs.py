@@ -1,0 +1,16 @@
+"""The hooks a plugin may implement."""
+
+from collections.abc import Sequence
+
+import pluggy
+
+from mmkit.registry.component import Component
+
+hookspec = pluggy.HookspecMarker("mmkit")
+hookimpl = pluggy.HookimplMarker("mmkit")
+
+
+@hookspec
+def mmkit_components() -> Sequence[Component]:
+    """The components this plugin offers."""
+    return ()

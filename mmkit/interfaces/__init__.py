@@ -1,0 +1,25 @@
+"""What plugin authors implement: Processor, Encoder, TokenizerAdapter, Backbone, TaskHead. Imports torch."""
+
+from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
+from mmkit.interfaces.backbone import Backbone, DecodingState
+from mmkit.interfaces.context import BuildContext
+from mmkit.interfaces.encoder import Encoder
+from mmkit.interfaces.head import Loss, Metric, TaskHead
+from mmkit.interfaces.processor import Batch, Fittable, HasAssets, Item, Processor
+
+__all__ = [
+    "Backbone",
+    "Batch",
+    "BuildContext",
+    "DecodingState",
+    "Encoder",
+    "Fittable",
+    "HasAssets",
+    "Item",
+    "Loss",
+    "Metric",
+    "Processor",
+    "SoftAdapter",
+    "TaskHead",
+    "VocabularyAdapter",
+]

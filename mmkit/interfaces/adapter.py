@@ -1,0 +1,55 @@
+"""TokenizerAdapter: one modality ⇄ tokens of the stream; soft (vectors) or vocabulary (ids)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from mmkit.ragged import Ragged
+
+
+class SoftAdapter(nn.Module, ABC):
+    """Features of an encoder → vectors of the stream.
+
+    Attributes:
+        out_dim: width of the tokens it gives.
+    """
+
+    out_dim: int
+
+    @abstractmethod
+    def num_tokens(self, num_features: int) -> int:
+        """How many tokens an item of this many features becomes."""
+
+    @abstractmethod
+    def forward(self, features: Ragged) -> Ragged:
+        """Float["total feature_dim"] → Float["total out_dim"], items kept."""
+
+
+class VocabularyAdapter(ABC):
+    """A modality written as ids. What can be encoded **and** decoded can be generated. Picklable, no weights.
+
+    May also be ``Fittable`` (a tokenizer that is trained on the user's data).
+
+    Attributes:
+        size: number of ids, 0 … size-1, begin and end included.
+        begin_id: starts a generated sequence.
+        end_id: ends one.
+    """
+
+    size: int
+    begin_id: int
+    end_id: int
+
+    @abstractmethod
+    def encode(self, raw: Any) -> list[int]:
+        """Ids of one raw value, without begin and end. Special-token text stays plain text.
+
+        Raises:
+            SampleError: the value cannot be encoded.
+        """
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> Any:
+        """The raw value of ids; begin and end ids are ignored."""

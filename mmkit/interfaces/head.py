@@ -1,0 +1,69 @@
+"""TaskHead: hidden states or features → loss, prediction, metrics."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmkit.ragged import Ragged
+
+
+class Loss(NamedTuple):
+    """A summed loss and the number of targets it was summed over (tokens, labels, pairs …)."""
+
+    total: Float[Tensor, ""]
+    count: int
+
+
+class Metric(Protocol):
+    """Collects predictions and references over a whole evaluation, then gives named numbers."""
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+        """Add a batch."""
+
+    def compute(self) -> dict[str, float]:
+        """The figures over everything added; names are the field's standard ones (``bleu``, ``wer`` …)."""
+
+
+class TaskHead(nn.Module, ABC):
+    """One task.
+
+    Attributes:
+        autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); the
+            features it then receives are hidden states of target positions.
+        reads_count: how many nodes it reads (2 for a contrastive head).
+    """
+
+    autoregressive: bool = False
+    reads_count: int = 1
+
+    @abstractmethod
+    def target(self, raw: Any) -> Tensor:
+        """The target of one sample from its output column, in a data worker: Int["n"] or Float["n"].
+
+        For an autoregressive head: ids with the end id, without the begin id.
+
+        Raises:
+            SampleError: the value is not a legal target (for example a label the spec does not list).
+        """
+
+    @abstractmethod
+    def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
+        """The loss of a batch, one item of each ``features`` and of ``targets`` a sample.
+
+        An autoregressive head is given ``[logits]``: Float["targets vocabulary"] in place of hidden states.
+        """
+
+    @abstractmethod
+    def predict(self, features: Sequence[Ragged]) -> list[Any]:
+        """One prediction a sample. Autoregressive heads get token ids of the finished sequences instead."""
+
+    def options(self) -> Mapping[str, Any]:
+        """Decoding options of an autoregressive head: max_new_tokens, beams, temperature, top_k, top_p, seed."""
+        return {}
+
+    @abstractmethod
+    def metrics(self) -> list[Metric]:
+        """Fresh metric objects; predictions are those of ``predict``, references raw output columns."""

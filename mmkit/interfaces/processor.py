@@ -1,0 +1,60 @@
+"""Processor: one raw value → one item of tensors, on the CPU, in a data worker."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+from mmkit.ragged import Ragged
+
+Item: TypeAlias = Mapping[str, Tensor]
+Batch: TypeAlias = Mapping[str, Tensor | Ragged]
+
+
+class Processor(ABC):
+    """A plain picklable object without weights that prepares items for one encoder.
+
+    Attributes:
+        strings_are_paths: a string in a data column names a file; the core then keeps it inside the data root.
+            False for text.
+    """
+
+    strings_are_paths: bool = True
+
+    @abstractmethod
+    def __call__(self, raw: Any) -> Item:
+        """Decode and normalise one raw value (path, bytes, array …).
+
+        Raises:
+            SampleError: the value is missing, corrupt, empty, too large, or of the wrong type.
+        """
+
+    @abstractmethod
+    def num_features(self, item: Item) -> int:
+        """How many feature rows the encoder will return for this item. A contract: a mismatch is an error."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Join at least one item into the batch that ``Encoder.forward`` takes."""
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A component that learns something from raw data before the model is built (a BPE vocabulary, …)."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the component can be used."""
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Learn from raw values of the training data."""
+
+
+@runtime_checkable
+class HasAssets(Protocol):
+    """A component that needs files beside its weights to be built again (tokenizer, architecture config)."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write them into an existing empty folder, without pickle; ``BuildContext.assets`` gives the folder back."""

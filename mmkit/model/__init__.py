@@ -1,0 +1,1 @@
+"""The assembled model: build, forward over the packed stream, generation, checkpoints."""

@@ -1,0 +1,168 @@
+"""Prepared samples and the packed batch they form. Everything a forward needs to know is known here, on the CPU."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.interfaces import Batch as EncoderBatch
+from mmkit.interfaces import Item, Processor
+from mmkit.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Ids:
+    """A run of ids of the shared vocabulary in a stream."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Media:
+    """One prepared item in a stream; ``tokens`` is how many tokens it promises, ``features`` how many features."""
+
+    modality: str
+    item: Item
+    features: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prepared sample.
+
+    Attributes:
+        target: ids or values; None for prediction. reference: the raw output column, for metrics.
+        address: where the row came from (``file:row``).
+    """
+
+    task: str
+    parts: tuple[Ids | Media, ...]
+    target: Tensor | None = None
+    reference: Any = None
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A row that could not be used, and why."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Samples of any tasks and modalities, packed.
+
+    Attributes:
+        items: per modality, the encoder's batch of all items of all samples.
+        features, tokens: per modality, the promised rows per item; owners: the sample of each item.
+        ids: all ids of all streams; stream: rows of [ids | tokens of modality 1 | …] in stream order;
+            stream_lengths: tokens per sample.
+        targets: per task, one Ragged item per sample of that task.
+    """
+
+    tasks: tuple[str, ...]
+    items: dict[str, EncoderBatch]
+    features: dict[str, Tensor]
+    tokens: dict[str, Tensor]
+    owners: dict[str, list[int]]
+    ids: Tensor
+    stream: Tensor
+    stream_lengths: Tensor
+    targets: dict[str, Ragged]
+    references: tuple[Any, ...] = ()
+    addresses: tuple[str, ...] = ()
+    bad: tuple[BadSample, ...] = ()
+    denominators: Mapping[str, int] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        """Move every tensor; lengths stay on the CPU."""
+        items = {
+            name: {key: value if key.endswith("lengths") else value.to(device=device) for key, value in batch.items()}
+            for name, batch in self.items.items()
+        }
+        return replace(
+            self,
+            items=items,
+            ids=self.ids.to(device, non_blocking=True),
+            stream=self.stream.to(device, non_blocking=True),
+            targets={name: target.to(device) for name, target in self.targets.items()},
+        )
+
+    def of_task(self, task: str) -> list[int]:
+        """The samples of a task."""
+        return [index for index, name in enumerate(self.tasks) if name == task]
+
+
+def pack(
+    samples: Sequence[Sample | BadSample], processors: Mapping[str, Processor], autoregressive: Sequence[str] = ()
+) -> PackedBatch:
+    """Join samples; bad ones are carried along by name. ``autoregressive`` tasks count target ids, others samples."""
+    good = [s for s in samples if isinstance(s, Sample)]
+    media: dict[str, list[Media]] = {}
+    owners: dict[str, list[int]] = {}
+    for index, sample in enumerate(good):
+        for part in sample.parts:
+            if isinstance(part, Media):
+                media.setdefault(part.modality, []).append(part)
+                owners.setdefault(part.modality, []).append(index)
+    ids, stream, lengths = _layout(good, media)
+    tasks = tuple(s.task for s in good)
+    targets = {}
+    for task in dict.fromkeys(tasks):
+        wanted = [s.target for s in good if s.task == task and s.target is not None]
+        if wanted:
+            targets[task] = Ragged.of(wanted)
+    return PackedBatch(
+        tasks=tasks,
+        items={name: processors[name].collate([part.item for part in parts]) for name, parts in media.items()},
+        features={name: torch.tensor([part.features for part in parts]) for name, parts in media.items()},
+        tokens={name: torch.tensor([part.tokens for part in parts]) for name, parts in media.items()},
+        owners=owners,
+        ids=ids,
+        stream=stream,
+        stream_lengths=lengths,
+        targets=targets,
+        references=tuple(s.reference for s in good),
+        addresses=tuple(s.address for s in good),
+        bad=tuple(s for s in samples if isinstance(s, BadSample)),
+        denominators=_counts(tasks, targets, autoregressive),
+    )
+
+
+def _counts(tasks: Sequence[str], targets: Mapping[str, Ragged], autoregressive: Sequence[str]) -> dict[str, int]:
+    counts = dict(Counter(tasks))
+    for task in autoregressive:
+        if task in targets:
+            counts[task] = sum(targets[task].sizes)
+    return counts
+
+
+def _layout(samples: Sequence[Sample], media: Mapping[str, list[Media]]) -> tuple[Tensor, Tensor, Tensor]:
+    """ids; where every stream token is found in [ids | modality 1 | modality 2 …]; tokens per sample."""
+    all_ids = [i for s in samples for part in s.parts if isinstance(part, Ids) for i in part.ids]
+    start, at = len(all_ids), {}
+    for name, parts in media.items():
+        at[name] = start
+        start += sum(part.tokens for part in parts)
+    next_id, pieces, lengths = 0, [], []
+    for sample in samples:
+        length = 0
+        for part in sample.parts:
+            if isinstance(part, Ids):
+                count = len(part.ids)
+                pieces.append(torch.arange(next_id, next_id + count))
+                next_id += count
+            else:
+                count = part.tokens
+                pieces.append(torch.arange(at[part.modality], at[part.modality] + count))
+                at[part.modality] += count
+            length += count
+        lengths.append(length)
+    stream = torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.int64)
+    return torch.tensor(all_ids, dtype=torch.int64), stream, torch.tensor(lengths, dtype=torch.int64)

@@ -1,0 +1,141 @@
+"""Prediction of a packed batch: plain heads directly, autoregressive heads by greedy, sampled or beam decoding."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mmkit.errors import MmkitError, nearest
+from mmkit.interfaces import Backbone, VocabularyAdapter
+from mmkit.model.batch import PackedBatch
+from mmkit.ragged import Ragged
+
+if TYPE_CHECKING:
+    from mmkit.model.model import Model
+
+OPTIONS = {
+    "max_new_tokens": 64,
+    "beams": 1,
+    "temperature": 0.0,
+    "top_k": None,
+    "top_p": None,
+    "length_penalty": 1.0,
+    "seed": 0,
+}
+
+
+def predict_batch(model: "Model", task: str, batch: PackedBatch, **options: Any) -> list[Any]:
+    """Predictions for every sample of the batch, all of one task, in order."""
+    from mmkit.model.model import Run
+
+    run, planned, head = Run(model, batch), model.plan.tasks[task], model.parts.heads[task]
+    samples = list(range(len(batch.tasks)))
+    if not head.autoregressive:
+        if options:
+            raise MmkitError(f"task {task!r} takes no options, got: {', '.join(options)}")
+        return head.predict([run.read(node, samples) for node in planned.reads])
+    chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
+    for name in options:
+        if name not in OPTIONS:
+            raise MmkitError(f"unknown decoding option {name!r}: {nearest(name, list(OPTIONS))}")
+    chosen.update(options)
+    assert planned.output_modality is not None
+    vocabulary = model.vocabularies[planned.output_modality]
+    decoder = Decoder(model.parts.backbones[planned.reads[0]], vocabulary, model.offsets[planned.output_modality])
+    prompt = run.prompt(planned.reads[0], samples)
+    ids = decoder.beam(prompt, chosen) if chosen["beams"] > 1 else decoder.sample(prompt, chosen)
+    return head.predict([Ragged.of([torch.tensor(sequence, dtype=torch.int64) for sequence in ids])])
+
+
+class Decoder:
+    """Decoding loops over a backbone's ``prefill`` and ``step``, limited to one vocabulary's ids."""
+
+    def __init__(self, backbone: Backbone, vocabulary: VocabularyAdapter, offset: int) -> None:
+        self.backbone, self.vocabulary, self.offset = backbone, vocabulary, offset
+
+    def _scores(self, state: Any, last: Tensor) -> Float[Tensor, "items size"]:
+        """Log-probabilities of the next id of every item; the begin id is never chosen."""
+        hidden = self.backbone.step(state, self.backbone.embed(last + self.offset))
+        logits = self.backbone.logits(hidden)[:, self.offset : self.offset + self.vocabulary.size].float()
+        if self.vocabulary.begin_id != self.vocabulary.end_id:
+            logits[:, self.vocabulary.begin_id] = float("-inf")
+        return logits.log_softmax(-1)
+
+    def sample(self, prompt: Ragged, options: dict[str, Any]) -> list[list[int]]:
+        """Greedy (temperature 0) or ancestral sampling; each item has a generator of its own, so that the result
+        is the same alone and in a batch."""
+        device, end = prompt.device, self.vocabulary.end_id
+        last = torch.full((len(prompt),), self.vocabulary.begin_id, device=device)
+        generators = [torch.Generator().manual_seed(int(options["seed"])) for _ in range(len(prompt))]
+        state = self.backbone.prefill(prompt)
+        done = torch.zeros(len(prompt), dtype=torch.bool)
+        rows: list[list[int]] = [[] for _ in range(len(prompt))]
+        for _ in range(int(options["max_new_tokens"])):
+            scores = self._scores(state, last)
+            if options["temperature"]:
+                chosen = _draw(scores.cpu(), options, generators)
+            else:
+                chosen = scores.argmax(-1).cpu()
+            done |= chosen == end
+            for index in (~done).nonzero().flatten().tolist():
+                rows[index].append(int(chosen[index]))
+            if bool(done.all()):
+                break
+            last = chosen.to(device)
+        return rows
+
+    def beam(self, prompt: Ragged, options: dict[str, Any]) -> list[list[int]]:
+        """Beam search; a finished hypothesis scores its log-probability over length ** length_penalty."""
+        width, end, items = int(options["beams"]), self.vocabulary.end_id, len(prompt)
+        penalty = float(options["length_penalty"])
+        device = prompt.device
+        state = self.backbone.prefill(prompt).reorder(torch.arange(items).repeat_interleave(width).to(device))
+        last = torch.full((items * width,), self.vocabulary.begin_id, device=device)
+        totals = torch.full((items, width), float("-inf"), device=device)
+        totals[:, 0] = 0.0
+        beams: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(items)]
+        finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(items)]
+        for step in range(int(options["max_new_tokens"])):
+            scores = self._scores(state, last).view(items, width, -1)
+            size = scores.shape[-1]
+            best, flat = (totals[..., None] + scores).view(items, -1).topk(min(2 * width, width * size))
+            order, tokens = [], []
+            for item in range(items):
+                kept: list[tuple[float, int, int]] = []
+                for value, position in zip(best[item].tolist(), flat[item].tolist(), strict=True):
+                    parent, token = divmod(position, size)
+                    if token == end:
+                        finished[item].append((value / (step + 1) ** penalty, beams[item][parent]))
+                    elif len(kept) < width:
+                        kept.append((value, parent, token))
+                kept += [(float("-inf"), 0, end)] * (width - len(kept))
+                beams[item] = [[*beams[item][parent], token] for _, parent, token in kept]
+                totals[item] = torch.tensor([value for value, _, _ in kept], device=device)
+                order += [item * width + parent for _, parent, _ in kept]
+                tokens += [token for _, _, token in kept]
+            if all(len(done) >= width for done in finished):
+                break
+            state = state.reorder(torch.tensor(order, device=device))
+            last = torch.tensor(tokens, device=device)
+        results = []
+        for item in range(items):
+            open_score = float(totals[item][0]) / max(1, len(beams[item][0])) ** penalty
+            candidates = finished[item] or [(open_score, beams[item][0])]
+            results.append(max(candidates, key=lambda pair: pair[0])[1])
+        return results
+
+
+def _draw(scores: Float[Tensor, "items size"], options: dict[str, Any], generators: list[torch.Generator]) -> Tensor:
+    """Temperature, top-k, then nucleus (Holtzman et al. 2020) sampling."""
+    scores = scores / float(options["temperature"])
+    if options["top_k"]:
+        least = scores.topk(min(int(options["top_k"]), scores.shape[-1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    if options["top_p"]:
+        ordered, index = scores.softmax(-1).sort(descending=True)
+        drop = ordered.cumsum(-1) - ordered > float(options["top_p"])
+        scores = scores.masked_fill(torch.zeros_like(drop).scatter(1, index, drop), float("-inf"))
+    probabilities = scores.softmax(-1)
+    drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(probabilities, generators, strict=True)]
+    return torch.cat(drawn)

@@ -1,0 +1,214 @@
+"""The one model: named nodes over a packed batch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.errors import PluginError
+from mmkit.interfaces import Loss, Processor
+from mmkit.model.batch import PackedBatch, pack
+from mmkit.model.prepare import Preparer
+from mmkit.ragged import Ragged
+from mmkit.wiring.construct import Parts
+from mmkit.wiring.graph import Plan
+
+
+class Model(nn.Module):
+    """What ``mmkit.build`` returns: encoders, adapters, backbones and heads of one spec.
+
+    ``model(batch)`` gives ``{"loss": …, "losses": {task: …}}``; ``predict(task, samples)`` gives predictions.
+    """
+
+    def __init__(self, plan: Plan, parts: Parts) -> None:
+        super().__init__()
+        self.plan = plan
+        self.vocabularies = parts.vocabularies
+        self.offsets = parts.offsets
+        self.encoders = nn.ModuleDict(parts.encoders)
+        self.adapters = nn.ModuleDict({_key(name): module for name, module in parts.adapters.items()})
+        self.backbones = nn.ModuleDict(parts.backbones)
+        self.heads = nn.ModuleDict(parts.heads)
+        self.parts = parts
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def nodes(self) -> dict[str, nn.Module]:
+        """Every node by the name that globs and ``reads`` use."""
+        named = {f"{name}.encoder": module for name, module in self.encoders.items()}
+        named.update({name: self.adapters[_key(name)] for name in self.parts.adapters})
+        named.update(self.backbones.items())
+        named.update({f"{name}.head": module for name, module in self.heads.items()})
+        return named
+
+    def processors(self) -> dict[str, Processor]:
+        """The processor of every encoded modality."""
+        return {name: encoder.processor() for name, encoder in self.parts.encoders.items()}
+
+    def preparer(self, root: Path | None = None) -> Preparer:
+        """Turns rows into samples, in data workers."""
+        return Preparer.of(self.plan, self.parts, root)
+
+    def forward(self, batch: PackedBatch, num_items_in_batch: Tensor | int | None = None) -> dict[str, Any]:
+        """Loss of a batch: per task, the summed loss over ``batch.denominators[task]``, times the task's weight."""
+        losses: dict[str, Loss] = {}
+        run = Run(self, batch)
+        for task in dict.fromkeys(batch.tasks):
+            losses[task] = run.loss(task)
+        total = torch.zeros((), device=self.device)
+        for task, loss in losses.items():
+            weight = self.plan.tasks[task].weight
+            total = total + weight * loss.total.float() / max(1, batch.denominators.get(task, loss.count))
+        if not losses:
+            total = total + sum((p.sum() * 0 for p in self.parameters() if p.requires_grad), total)
+        return {"loss": total, "losses": {t: (loss.total.detach(), loss.count) for t, loss in losses.items()}}
+
+    @torch.no_grad()
+    def predict(
+        self,
+        task: str,
+        samples: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        root: Path | None = None,
+        **options: Any,
+    ) -> Any:
+        """Predict one sample (a mapping of columns) or a list of them.
+
+        Raises:
+            SampleError: a column is missing or a value cannot be used.
+        """
+        from mmkit.model.generate import predict_batch
+
+        if task not in self.plan.tasks:
+            from mmkit.errors import MmkitError, nearest
+
+            raise MmkitError(f"there is no task {task!r}: {nearest(task, list(self.plan.tasks))}")
+        one = isinstance(samples, Mapping)
+        rows: Sequence[Mapping[str, Any]] = [samples] if isinstance(samples, Mapping) else samples
+        if not rows:
+            return []
+        prepare = self.preparer(root)
+        batch = pack([prepare(task, row, target=False) for row in rows], self.processors())
+        was = self.training
+        self.eval()
+        try:
+            result = predict_batch(self, task, batch.to(self.device), **options)
+        finally:
+            self.train(was)
+        return result[0] if one else result
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, spec, plugin lock and assets; see ``mmkit.load``."""
+        from mmkit.model.checkpoint import save
+
+        return save(self, Path(folder))
+
+
+class Run:
+    """One pass over one batch: every node is computed at most once, for all samples that need it."""
+
+    def __init__(self, model: Model, batch: PackedBatch) -> None:
+        self.model, self.batch = model, batch
+        self.features: dict[str, tuple[Ragged, list[int]]] = {}
+        for name in batch.items:
+            self._encode(name)
+
+    def _encode(self, name: str) -> None:
+        """All items of one modality at once; the promised lengths are checked."""
+        model, batch, component = self.model, self.batch, self.model.plan.modalities[name]
+        features = model.parts.encoders[name](batch.items[name])
+        assert component.encoder is not None
+        _check_lengths(features, batch.features[name], component.encoder.component.full_name, "features")
+        self.features[f"{name}.encoder"] = _by_sample(features, batch.owners[name])
+        adapter = model.parts.adapters.get(f"{name}.adapter")
+        tokens = features if adapter is None else adapter(features)
+        if component.adapter is not None:
+            _check_lengths(tokens, batch.tokens[name], component.adapter.component.full_name, "tokens")
+        self.features[f"{name}.adapter"] = _by_sample(tokens, batch.owners[name])
+
+    def stream(self, samples: Sequence[int]) -> Ragged:
+        """The embedded token streams of these samples, for the main backbone."""
+        batch, backbone = self.batch, self.model.parts.backbones["backbone"]
+        sources = [self.features[f"{name}.adapter"][0].values for name in batch.items]
+        if batch.ids.shape[0] or not sources:
+            sources = [backbone.embed(batch.ids), *sources]
+        kind = sources[0].dtype
+        table = torch.cat([source.to(kind) for source in sources]) if len(sources) > 1 else sources[0]
+        return Ragged(table.index_select(0, batch.stream), batch.stream_lengths).select(samples)
+
+    def prompt(self, node: str, samples: Sequence[int]) -> Ragged:
+        """What a backbone reads for these samples."""
+        reads = self.model.plan.backbones[node].reads
+        if not reads:
+            return self.stream(samples)
+        parts = []
+        for read, adapter in reads:
+            features = self.read(read, samples)
+            parts.append(features if adapter is None else self.model.parts.adapters[adapter.node](features))
+        joined = [torch.cat(pieces) for pieces in zip(*(part.split() for part in parts), strict=True)]
+        return Ragged.of(joined)
+
+    def read(self, node: str, samples: Sequence[int]) -> Ragged:
+        """Features of a node for these samples."""
+        if node in self.model.parts.backbones:
+            return self.model.parts.backbones[node](self.prompt(node, samples))
+        if node not in self.features:
+            width = self.model.parts.dims[node]
+            return Ragged(torch.zeros(0, width, device=self.model.device), torch.zeros(len(samples), dtype=torch.int64))
+        features, owners = self.features[node]
+        place = {owner: index for index, owner in enumerate(owners)}
+        empty = features.values[:0]
+        parts = features.split()
+        return Ragged.of([parts[place[s]] if s in place else empty for s in samples])
+
+    def loss(self, task: str) -> Loss:
+        """The summed loss of a task's samples."""
+        plan, head = self.model.plan.tasks[task], self.model.parts.heads[task]
+        samples = self.batch.of_task(task)
+        targets = self.batch.targets.get(task)
+        if targets is None:
+            nothing = torch.zeros(0, dtype=torch.int64, device=self.model.device)
+            targets = Ragged(nothing, torch.zeros(len(samples), dtype=torch.int64))
+        if not head.autoregressive:
+            return head.loss([self.read(node, samples) for node in plan.reads], targets)
+        logits = self.logits(plan.reads[0], task, samples, targets)
+        return head.loss([logits], targets)
+
+    def logits(self, node: str, task: str, samples: Sequence[int], targets: Ragged) -> Ragged:
+        """Teacher-forced scores over the output's vocabulary, one row a target id."""
+        model = self.model
+        name = model.plan.tasks[task].output_modality
+        assert name is not None
+        vocabulary, offset = model.vocabularies[name], model.offsets[name]
+        backbone = model.parts.backbones[node]
+        begin = targets.values.new_full((1,), vocabulary.begin_id)
+        inputs = torch.cat([piece for ids in targets.split() for piece in (begin, ids[:-1])])
+        embedded = targets.replace(backbone.embed(inputs + offset))
+        hidden = backbone(self.prompt(node, samples), embedded)
+        return hidden.replace(backbone.logits(hidden.values)[:, offset : offset + vocabulary.size])
+
+
+def _key(node: str) -> str:
+    return node.replace(".", "/")
+
+
+def _by_sample(features: Ragged, owners: Sequence[int]) -> tuple[Ragged, list[int]]:
+    """Join the items of each sample (they lie next to each other)."""
+    merged = list(dict.fromkeys(owners))
+    if len(merged) == len(owners):
+        return features, merged
+    lengths = dict.fromkeys(merged, 0)
+    for owner, size in zip(owners, features.sizes, strict=True):
+        lengths[owner] += size
+    return Ragged(features.values, torch.tensor(list(lengths.values()))), merged
+
+
+def _check_lengths(got: Ragged, promised: Tensor, who: str, what: str) -> None:
+    if got.sizes != promised.tolist():
+        bad = next((i for i, (a, b) in enumerate(zip(got.sizes, promised.tolist(), strict=False)) if a != b), 0)
+        numbers = f"item {bad}: promised {promised.tolist()[bad : bad + 1]}, gave {got.sizes[bad : bad + 1]}"
+        raise PluginError(f"{who} breaks its contract: the number of {what} differs from what it promised ({numbers})")

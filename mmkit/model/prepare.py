@@ -1,0 +1,96 @@
+"""One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmkit.errors import SampleError
+from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.model.batch import Ids, Media, Sample
+from mmkit.spec.template import Literal
+from mmkit.wiring.construct import Parts
+from mmkit.wiring.graph import Plan
+
+
+def inside(root: Path, value: str) -> Path:
+    """A path from a manifest, resolved and inside the data root.
+
+    Raises:
+        SampleError: it leaves the root (``..``, absolute, symlink), or is a URL.
+    """
+    if "://" in value:
+        raise SampleError(f"{value!r} is a URL; only files under {root} are read")
+    path, root = (root / value).resolve(), root.resolve()
+    if not path.is_relative_to(root):
+        raise SampleError(f"{value!r} leaves the data folder {root}; put the file inside it, or set data.root")
+    return path
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Calls processors and vocabularies by the tasks' templates."""
+
+    plan: Plan
+    processors: Mapping[str, Processor]
+    vocabularies: Mapping[str, VocabularyAdapter]
+    offsets: Mapping[str, int]
+    adapters: Mapping[str, SoftAdapter]
+    heads: Mapping[str, TaskHead]
+    root: Path | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
+        """From built components."""
+        processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
+        return cls(plan, processors, parts.vocabularies, parts.offsets, parts.adapters, parts.heads, root)
+
+    def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
+        """Prepare one row.
+
+        Raises:
+            SampleError: a column is missing or its value cannot be used.
+        """
+        planned = self.plan.tasks[task]
+        parts: list[Ids | Media] = []
+        for part in planned.parts:
+            if isinstance(part, Literal):
+                assert self.plan.literals is not None
+                parts.append(self._ids(self.plan.literals, part.text))
+            else:
+                parts.append(self._part(planned.modality_of[part.column], part.column, row))
+        wanted, reference = None, None
+        if planned.output is not None and (target or planned.output in row):
+            reference = self._value(planned.output, row)
+            if target:
+                wanted = self.heads[task].target(reference)
+        return Sample(task, tuple(parts), wanted, reference, address)
+
+    def _value(self, column: str, row: Mapping[str, Any]) -> Any:
+        if column not in row:
+            raise SampleError(f"there is no column {column!r}; the row has: {', '.join(map(str, row))}")
+        if row[column] is None:
+            raise SampleError(f"column {column!r} is empty")
+        return row[column]
+
+    def _part(self, modality: str, column: str, row: Mapping[str, Any]) -> Ids | Media:
+        raw = self._value(column, row)
+        try:
+            if modality in self.vocabularies:
+                return self._ids(modality, raw)
+            return self._media(modality, raw)
+        except SampleError as error:
+            raise SampleError(f"column {column!r}: {error}") from None
+
+    def _ids(self, modality: str, raw: Any) -> Ids:
+        offset = self.offsets[modality]
+        return Ids(tuple(offset + i for i in self.vocabularies[modality].encode(raw)))
+
+    def _media(self, modality: str, raw: Any) -> Media:
+        processor = self.processors[modality]
+        if self.root is not None and isinstance(raw, str) and processor.strings_are_paths:
+            raw = inside(self.root, raw)
+        item = processor(raw)
+        features = processor.num_features(item)
+        adapter = self.adapters.get(f"{modality}.adapter")
+        return Media(modality, item, features, features if adapter is None else adapter.num_tokens(features))

@@ -1,0 +1,119 @@
+"""Ragged: the only batch currency between the nodes of a model. Packed, never padded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Items of different lengths laid end to end.
+
+    ``values`` holds all rows of all items (features, hidden states or ids) on any device.
+    ``lengths`` holds the rows of each item and **always lives on the CPU**, so no forward pass has to ask
+    the device for a number.
+
+    Raises:
+        ValueError: the lengths do not add up to the rows of ``values``.
+    """
+
+    values: Shaped[Tensor, "total *dim"]
+    lengths: Int[Tensor, " items"]
+
+    def __post_init__(self) -> None:
+        if self.lengths.device.type not in ("cpu", "meta"):
+            raise ValueError(f"Ragged.lengths must be on the CPU, got {self.lengths.device}")
+        if sum(self.sizes) != self.values.shape[0]:
+            raise ValueError(f"lengths add up to {sum(self.sizes)} rows, values have {self.values.shape[0]}")
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """``lengths`` as plain integers."""
+        return [int(n) for n in self.lengths.tolist()]
+
+    @cached_property
+    def offsets(self) -> Int[Tensor, " items+1"]:
+        """Where each item starts, and the total at the end (CPU)."""
+        return torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths.cumsum(0)])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values live."""
+        return self.values.device
+
+    def __len__(self) -> int:
+        return int(self.lengths.shape[0])
+
+    @classmethod
+    def of(cls, items: Sequence[Shaped[Tensor, "_ *dim"]]) -> "Ragged":
+        """Pack a list of tensors, one an item, along their first axis."""
+        return cls(torch.cat(list(items)), torch.tensor([item.shape[0] for item in items], dtype=torch.int64))
+
+    @classmethod
+    def from_padded(
+        cls, padded: Shaped[Tensor, "items longest *dim"], lengths: Int[Tensor, " items"], side: str = "right"
+    ) -> "Ragged":
+        """Drop the padding of a batch whose items have these lengths; ``side`` says where the padding is."""
+        mask = padding_mask(lengths.cpu(), padded.shape[1], side).to(padded.device)
+        return cls(padded[mask], lengths.cpu())
+
+    def to_padded(
+        self, value: float = 0.0, side: str = "right"
+    ) -> tuple[Shaped[Tensor, "items longest *dim"], Bool[Tensor, "items longest"]]:
+        """A padded batch and the mask of its real rows; ``side`` is where the padding goes."""
+        longest = max(self.sizes, default=0)
+        mask = padding_mask(self.lengths, longest, side).to(self.device)
+        padded = self.values.new_full((len(self), longest, *self.values.shape[1:]), value)
+        padded = padded.masked_scatter(_expand(mask, padded), self.values)
+        return padded, mask
+
+    def split(self) -> list[Shaped[Tensor, "_ *dim"]]:
+        """One tensor an item (views)."""
+        return list(self.values.split(self.sizes))
+
+    def select(self, items: Sequence[int]) -> "Ragged":
+        """These items, in this order."""
+        parts = self.split()
+        if not items:
+            return Ragged(self.values[:0], self.lengths[:0])
+        return Ragged.of([parts[index] for index in items])
+
+    def positions(self) -> Int[Tensor, " total"]:
+        """The index of every row within its own item, on the device of the values."""
+        starts = torch.repeat_interleave(self.offsets[:-1], self.lengths)
+        return (torch.arange(self.values.shape[0]) - starts).to(self.device)
+
+    def segments(self) -> Int[Tensor, " total"]:
+        """The item every row belongs to, on the device of the values."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.lengths).to(self.device)
+
+    def replace(self, values: Shaped[Tensor, "total *other"]) -> "Ragged":
+        """The same items with other values of the same length."""
+        return Ragged(values, self.lengths)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Ragged":
+        """Move the values; the lengths stay on the CPU. Integers keep their type."""
+        if dtype is not None and not self.values.is_floating_point():
+            dtype = None
+        return Ragged(self.values.to(device=device, dtype=dtype, non_blocking=True), self.lengths)
+
+
+def cat(parts: Sequence[Ragged]) -> Ragged:
+    """All items of all parts, in order."""
+    return Ragged(torch.cat([p.values for p in parts]), torch.cat([p.lengths for p in parts]))
+
+
+def padding_mask(lengths: Int[Tensor, " items"], longest: int, side: str = "right") -> Bool[Tensor, "items longest"]:
+    """True where a padded batch of items of these lengths has a real row."""
+    grid = torch.arange(longest)
+    if side == "right":
+        return grid[None, :] < lengths[:, None]
+    return grid[None, :] >= (longest - lengths)[:, None]
+
+
+def _expand(mask: Bool[Tensor, "items longest"], padded: Tensor) -> Tensor:
+    return mask.reshape(*mask.shape, *[1] * (padded.dim() - 2)).expand_as(padded)

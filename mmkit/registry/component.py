@@ -1,0 +1,43 @@
+"""The light record a plugin gives for each thing it offers. Nothing heavy is imported until a spec uses it."""
+
+from dataclasses import dataclass
+
+API_VERSION = 1
+KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "metric")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component of a plugin.
+
+    Attributes:
+        kind: encoder, adapter (soft), vocabulary (ids), backbone, head or metric.
+        name: short name that a spec's ``use:`` gives.
+        summary: one line for listings.
+        builder: import path ``module:function``; called as ``builder(context, **config_fields)``.
+        config: import path ``module:class`` of the pydantic config; that module imports no torch.
+        modality: what kind of raw value an encoder or vocabulary takes; any string.
+        licence: SPDX name of the component's own code.
+        generates: whether a backbone can decode; ``reads``: how many nodes a head reads.
+        autoregressive: whether a head needs a backbone that generates.
+        api: the API version the record was written for.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    builder: str
+    config: str
+    modality: str = ""
+    licence: str = "Apache-2.0"
+    generates: bool = False
+    autoregressive: bool = False
+    reads: int = 1
+    api: int = API_VERSION
+    plugin: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """``plugin/name``."""
+        return f"{self.plugin}/{self.name}"

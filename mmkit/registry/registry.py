@@ -1,0 +1,61 @@
+"""The immutable registry: find a component by name, or say exactly why it cannot be had."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mmkit.errors import PluginError, nearest
+from mmkit.registry.component import Component
+
+
+@dataclass(frozen=True)
+class PluginReport:
+    """What became of one installed plugin.
+
+    Attributes:
+        status: loaded, failed, clash, incompatible or excluded.
+        reason: why it is not loaded, in one line; ``traceback`` has the rest.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: str
+    components: tuple[Component, ...] = ()
+    reason: str = ""
+    traceback: str = ""
+
+
+class Registry:
+    """Everything the loaded plugins offer. Made once, never changed."""
+
+    def __init__(self, reports: Iterable[PluginReport]) -> None:
+        self.reports = tuple(reports)
+        self.components = tuple(c for report in self.reports if report.status == "loaded" for c in report.components)
+
+    def of_kind(self, *kinds: str) -> list[Component]:
+        """Components of these kinds, by name."""
+        return sorted((c for c in self.components if c.kind in kinds), key=lambda c: (c.kind, c.name, c.plugin))
+
+    def find(self, kinds: Sequence[str], name: str) -> Component:
+        """The component that ``use: name`` means.
+
+        Raises:
+            PluginError: unknown (with the nearest name and any plugin that failed), or claimed by two plugins.
+        """
+        named = [c for c in self.of_kind(*kinds) if name in (c.name, c.full_name)]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            owners = " and ".join(c.full_name for c in named)
+            raise PluginError(f"{name!r} is offered by {owners}: write one of these full names")
+        raise PluginError(self._unknown(kinds, name))
+
+    def _unknown(self, kinds: Sequence[str], name: str) -> str:
+        elsewhere = [c for c in self.components if c.name == name]
+        if elsewhere:
+            return f"{name!r} is a {elsewhere[0].kind}, wanted here: {' or '.join(kinds)}"
+        text = f"unknown {' or '.join(kinds)} {name!r}: {nearest(name, [c.name for c in self.of_kind(*kinds)])}"
+        for report in self.reports:
+            if report.status != "loaded":
+                text += f"; plugin {report.name!r} ({report.distribution} {report.version}) is {report.status}: {report.reason}"
+        return text

@@ -1,0 +1,148 @@
+"""The form of a spec. Every level refuses unknown keys; every field is documented. Imports no torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """Base of the spec's own parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Use(BaseModel):
+    """A component by name, with its options; the options are validated by the component's own config."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    use: str = Field(description="Name of a component: `name` or `plugin/name`.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside ``use``."""
+        return dict(self.model_extra or {})
+
+
+def _use(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
+
+
+ComponentUse = Annotated[Use, BeforeValidator(_use)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Modality(Strict):
+    """How one kind of raw value becomes tokens of the stream."""
+
+    encoder: ComponentUse | None = Field(None, description="Encoder of the raw values.")
+    adapter: ComponentUse | None = Field(
+        None, description="Soft adapter (features → tokens), or a vocabulary (raw ⇄ ids) when there is no encoder."
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> "Modality":
+        if self.encoder is None and self.adapter is None:
+            raise ValueError("needs an encoder, an adapter, or both")
+        return self
+
+
+class Read(Strict):
+    """One node that another node reads."""
+
+    node: str = Field(description="Name of the node whose features are read.")
+    adapter: ComponentUse | None = Field(None, description="Soft adapter between the two.")
+
+
+class Node(Strict):
+    """A further backbone, wired by name."""
+
+    backbone: ComponentUse = Field(description="The backbone.")
+    reads: list[Read] = Field(description="The nodes whose features form its prompt, in order.", min_length=1)
+
+
+class Task(Strict):
+    """One task: what goes in, what comes out, and the head that reads a node."""
+
+    input: str = Field(description="Template of the prompt; `{name}` is a column of the data.")
+    output: str | None = Field(None, description="Template of the target: one `{column}`.")
+    head: ComponentUse = Field(description="Task head.")
+    reads: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+        None, description="Node(s) the head reads; default: the backbone, else the one modality of the input."
+    )
+    columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
+    weight: float = Field(1.0, gt=0, description="Weight of this task's loss.")
+
+
+class DataSource(Strict):
+    """Rows for one task."""
+
+    task: str = Field(description="Name of the task.")
+    path: str = Field(description="JSONL, CSV, Parquet file(s) (globs allowed), a folder, or `hub:name`.")
+    weight: float = Field(1.0, gt=0, description="How often this source is drawn, beside the others.")
+    split: str = Field("train", description="Split of a hub data set or folder.")
+    streaming: bool = Field(False, description="Read rows one by one instead of indexing them.")
+    rename: dict[str, str] = Field({}, description="Column of the file → name used in the templates.")
+    limit: int | None = Field(None, gt=0, description="Use only the first rows.")
+
+
+class Data(Strict):
+    """Where samples come from."""
+
+    train: list[DataSource] = Field([], description="Sources to train on, mixed by weight.")
+    valid: list[DataSource] = Field([], description="Sources to watch while training.")
+    test: list[DataSource] = Field([], description="Held-out sources for evaluation.")
+    root: str | None = Field(None, description="Folder that media paths must stay in; default: that of the manifest.")
+    on_bad_sample: Literal["raise", "skip"] = Field("raise", description="What a bad row does.")
+    max_bad: float = Field(0.01, ge=0, le=1, description="Largest share of bad rows before a skipping run stops.")
+    workers: int = Field(0, ge=0, description="Data workers.")
+
+
+class Stage(Strict):
+    """One stage of training."""
+
+    name: str = Field(description="Name in logs and folders.")
+    train: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        ["*"], description="Globs of nodes or parameters that train; everything else is frozen.", min_length=1
+    )
+    steps: int | None = Field(None, gt=0, description="Optimizer steps.")
+    epochs: float | None = Field(None, gt=0, description="Passes over the data, instead of steps.")
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning-rate schedule.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
+    batch_size: int = Field(32, gt=0, description="Samples a forward pass.")
+    accumulate: int = Field(1, gt=0, description="Forward passes an optimizer step.")
+    clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="Optimizer; adam has no weight decay.")
+
+    @model_validator(mode="after")
+    def _length(self) -> "Stage":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class Train(Strict):
+    """How the model is trained."""
+
+    stages: list[Stage] = Field(description="Stages, in order.", min_length=1)
+    seed: int = Field(0, description="Seed of weights, order and dropout.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the forward pass.")
+    output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
+    save_every: int | None = Field(None, gt=0, description="Steps between checkpoints.")
+    log_every: int = Field(20, gt=0, description="Steps between log lines.")
+
+
+class Spec(Strict):
+    """The whole spec."""
+
+    mmkit: Literal[1] = Field(description="Version of the spec's form.")
+    modalities: dict[str, Modality] = Field(description="Open-named modalities.", min_length=1)
+    backbone: ComponentUse | None = Field(None, description="The backbone every template's stream runs through.")
+    nodes: dict[str, Node] = Field({}, description="Further backbones, wired by name.")
+    tasks: dict[str, Task] = Field(description="Tasks by name.", min_length=1)
+    data: Data | None = Field(None, description="Where samples come from.")
+    train: Train | None = Field(None, description="How to train.")

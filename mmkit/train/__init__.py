@@ -1,0 +1,1 @@
+"""Training in stages on Hugging Face Trainer, and evaluation."""

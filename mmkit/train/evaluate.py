@@ -1,0 +1,78 @@
+"""``mmkit.evaluate``: losses and metrics on held-out rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmkit.data.loading import Quarantine, loader, open_all
+from mmkit.model.checkpoint import load
+from mmkit.model.generate import predict_batch
+from mmkit.model.model import Model
+from mmkit.spec.schema import Data
+
+
+@dataclass
+class TaskResult:
+    """Figures of one task, and every prediction beside its reference."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    predictions: list[Any] = field(default_factory=list)
+    references: list[Any] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+
+@torch.no_grad()
+def evaluate(
+    model: "Model | str | Path",
+    part: str = "test",
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    step: Callable[[str, int, int], None] | None = None,
+) -> dict[str, TaskResult]:
+    """Predict all held-out rows of every task and compute its metrics.
+
+    Args:
+        model: a model or the folder of a saved one.
+        part: ``test``, ``valid`` or ``train`` of the spec's data.
+        limit: most rows a source.
+
+    Raises:
+        DataError: the spec names no such data, or too many rows are bad.
+    """
+    if not isinstance(model, Model):
+        model = load(model)
+    model.eval()
+    results: dict[str, TaskResult] = {}
+    data = model.plan.spec.data or Data()
+    for rows in open_all(model.plan, part):
+        if limit is not None and len(rows) > limit:
+            rows = type(rows)(rows.given, rows.rows.select(range(limit)), rows.root, rows.name)
+        task = rows.given.task
+        result = results.setdefault(task, TaskResult())
+        quarantine = Quarantine(data.max_bad)
+        total, count, done = 0.0, 0, 0
+        for cpu_batch in loader(model, [rows], batch_size):
+            quarantine.add(cpu_batch)
+            if not cpu_batch.tasks:
+                continue
+            batch = cpu_batch.to(model.device)
+            value, number = model(batch)["losses"][task]
+            total, count = total + float(value), count + number
+            result.predictions += predict_batch(model, task, batch)
+            result.references += batch.references
+            result.addresses += batch.addresses
+            done += len(batch.tasks)
+            if step:
+                step(task, done, len(rows))
+        result.metrics["loss"] = total / max(1, count)
+        if quarantine.bad:
+            result.metrics["bad_rows"] = len(quarantine.bad)
+    for task, result in results.items():
+        for metric in model.parts.heads[task].metrics():
+            metric.update(result.predictions, result.references)
+            result.metrics.update(metric.compute())
+    return results
