@@ -8,7 +8,7 @@ env: .venv/.ready
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
 	python3 -m venv .venv
 	$(PY) -m pip install -q -r requirements/dev.txt
-	$(PY) -m pip install -q --no-deps -e .
+	$(PY) -m pip install -q --no-deps -e . -e plugins/mmkit-text -e plugins/mmkit-tasks
 	touch $@
 
 lint: env

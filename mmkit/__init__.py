@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from mmkit.model.model import Model
     from mmkit.ragged import Ragged
     from mmkit.spec.config import Config, LocalPath
-    from mmkit.train.evaluate import evaluate
-    from mmkit.train.run import train
+    from mmkit.training.evaluate import evaluate
+    from mmkit.training.run import train
     from mmkit.wiring.check import check
 
 __version__ = "0.1.0"
@@ -71,11 +71,11 @@ _LAZY = {
     "Ragged": "mmkit.ragged",
     "build": "mmkit.model.build",
     "check": "mmkit.wiring.check",
-    "evaluate": "mmkit.train.evaluate",
+    "evaluate": "mmkit.training.evaluate",
     "hookimpl": "mmkit.discovery",
     "load": "mmkit.model.checkpoint",
     "plugins": "mmkit.discovery",
-    "train": "mmkit.train.run",
+    "train": "mmkit.training.run",
 }
 
 __all__ = [

@@ -24,7 +24,7 @@ def train(
     output: Annotated[Optional[Path], typer.Option(help="Folder of the model; default: train.output.")] = None,  # noqa: UP045
 ) -> None:
     """Build, train and save the model of a spec."""
-    from mmkit.train.run import train as run
+    from mmkit.training.run import train as run
 
     with _progress() as progress:
         bars: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from mmkit.train.evaluate import evaluate as run
+    from mmkit.training.evaluate import evaluate as run
 
     with _progress() as progress:
         bars: dict[str, Any] = {}

@@ -18,8 +18,8 @@ from mmkit.errors import SpecError
 from mmkit.model.build import build
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data, Stage, Train
-from mmkit.train.stages import apply_stage
-from mmkit.train.trainer import PackedTrainer, Progress
+from mmkit.training.stages import apply_stage
+from mmkit.training.trainer import PackedTrainer, Progress
 from mmkit.wiring.graph import Plan, plan
 
 Say = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""Text for mmkit: vocabularies and backbones."""

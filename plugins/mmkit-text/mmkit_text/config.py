@@ -1,0 +1,23 @@
+"""Settings of the components. Imports no torch."""
+
+from pydantic import Field
+
+from mmkit import Config
+
+
+class WordsConfig(Config):
+    """Settings of ``words``."""
+
+    vocab_size: int = Field(10_000, gt=4, description="Rows of the table, unknown, begin and end included.")
+    lowercase: bool = Field(True, description="Ignore case.")
+    max_length: int | None = Field(None, gt=0, description="Keep only the first words of a text.")
+
+
+class LstmConfig(Config):
+    """Settings of ``lstm``."""
+
+    embedding_dim: int = Field(128, gt=0, description="Width of the tokens.")
+    hidden_dim: int = Field(128, gt=0, description="Width of each direction's state.")
+    layers: int = Field(1, gt=0, description="Stacked layers.")
+    bidirectional: bool = Field(False, description="Read in both directions.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between layers.")
