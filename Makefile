@@ -8,12 +8,15 @@ env: .venv/.ready
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
 	python3 -m venv .venv
 	$(PY) -m pip install -q -r requirements/dev.txt
-	$(PY) -m pip install -q --no-deps -e . -e plugins/mmkit-text -e plugins/mmkit-tasks
+	$(PY) -m pip install -q --no-deps -e . -e plugins/mmkit-image -e plugins/mmkit-audio -e plugins/mmkit-text -e plugins/mmkit-tasks
 	touch $@
 
 lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy mmkit
+	for p in image audio text tasks; do .venv/bin/mypy plugins/mmkit-$$p/mmkit_$$p || exit 1; done
+	.venv/bin/lint-imports
 
 test: env lint
 	$(PY) -m pytest -n 2 -m "not slow"

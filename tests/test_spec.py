@@ -6,7 +6,7 @@ from mmkit.errors import SpecError
 from mmkit.registry.registry import Registry
 from mmkit.spec.load import read_source
 from mmkit.spec.template import Literal, Slot, parse
-from mmkit.wiring.graph import plan
+from mmkit.wiring.planner import plan
 
 EMPTY = Registry([])
 

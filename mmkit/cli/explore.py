@@ -55,25 +55,33 @@ def check(spec: SpecPath, static: Annotated[bool, typer.Option(help="Only what n
 
     from mmkit.wiring.check import check as run
 
-    table = Table("node", "component", "width", "parameters")
     rows = run(spec, static=static)
-    for row in rows:
-        table.add_row(row.node, row.component, str(row.width or ""), f"{row.parameters:,}")
-    if not static:
-        table.add_row("total", "", "", f"{sum(row.parameters for row in rows):,}")
+    if static:
+        table = Table("node", "component")
+        for row in rows:
+            table.add_row(row.node, row.component)
+    else:
+        table = Table("node", "component", "width", "parameters", "trained", "MB")
+        for row in rows:
+            sizes = (f"{row.parameters:,}", f"{row.trainable:,}", f"{row.megabytes:.1f}")
+            table.add_row(row.node, row.component, str(row.width or ""), *sizes)
+        sums = (sum(r.parameters for r in rows), sum(r.trainable for r in rows), sum(r.megabytes for r in rows))
+        table.add_row("total", "", "", f"{sums[0]:,}", f"{sums[1]:,}", f"{sums[2]:.1f}")
     Console().print(table)
 
 
 def inspect_spec(
-    spec: SpecPath, mermaid: Annotated[bool, typer.Option(help="Print only the Mermaid text.")] = False
+    spec: SpecPath,
+    mermaid: Annotated[bool, typer.Option(help="Print only the Mermaid text.")] = False,
+    svg: Annotated[Optional[Path], typer.Option(help="Also draw the graph into this file.")] = None,  # noqa: UP045
 ) -> None:
-    """The graph of a spec, as a table and as Mermaid."""
+    """The graph of a spec, as a table, as Mermaid, and as a picture."""
     from rich.console import Console
     from rich.table import Table
 
     from mmkit.discovery import discover
     from mmkit.wiring.draw import edges, to_mermaid
-    from mmkit.wiring.graph import plan
+    from mmkit.wiring.planner import plan
 
     planned = plan(spec, discover())
     if not mermaid:
@@ -82,6 +90,10 @@ def inspect_spec(
             table.add_row(source, target)
         Console().print(table)
     typer.echo(to_mermaid(planned))
+    if svg is not None:
+        from mmkit.wiring.svg import to_svg
+
+        svg.write_text(to_svg(planned), "utf-8")
 
 
 def schema() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from mmkit.data.sources import Rows, open_source
 from mmkit.errors import DataError, SampleError, nearest
@@ -96,6 +96,58 @@ class Mixture(Sampler[int]):
             yield self.data.starts[source] + orders[source].pop()
 
 
+class StreamedRows(IterableDataset[Sample | BadSample]):
+    """Sources of which at least one is read row by row: never more in memory than the shuffling buffers.
+
+    With ``total`` None every row comes once, in order; otherwise sources are drawn by weight, each repeated as
+    often as needed. Every worker reads all rows and prepares its share.
+    """
+
+    BUFFER = 1000
+
+    def __init__(
+        self, sources: Sequence[Rows], preparer: Preparer, skip: bool, total: int | None = None, seed: int = 0
+    ) -> None:
+        self.sources, self.preparer, self.skip = list(sources), preparer, skip
+        self.total, self.seed = total, seed
+
+    def __iter__(self) -> Iterator[Sample | BadSample]:
+        info = get_worker_info()
+        mine, of = (info.id, info.num_workers) if info else (0, 1)
+        for index, (rows, number, row) in enumerate(self._drawn() if self.total is not None else self._ordered()):
+            if index % of == mine:
+                yield prepare_row(rows, number, row, self.preparer, self.skip)
+
+    def _ordered(self) -> Iterator[tuple[Rows, int, dict[str, Any]]]:
+        for rows in self.sources:
+            for number, row in enumerate(rows):
+                yield rows, number, row
+
+    def _drawn(self) -> Iterator[tuple[Rows, int, dict[str, Any]]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        weights = torch.tensor([rows.given.weight for rows in self.sources])
+        endless = [self._endless(rows) for rows in self.sources]
+        for _ in range(self.total or 0):
+            chosen = int(torch.multinomial(weights, 1, generator=generator))
+            number, row = next(endless[chosen])
+            yield self.sources[chosen], number, row
+
+    def _endless(self, rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Rows for ever, each pass shuffled within a buffer."""
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            buffer: list[tuple[int, dict[str, Any]]] = []
+            seen = 0
+            for seen, pair in enumerate(enumerate(rows), 1):  # noqa: B007
+                buffer.append(pair)
+                if len(buffer) >= self.BUFFER:
+                    yield buffer.pop(int(torch.randint(len(buffer), (1,), generator=generator)))
+            for index in torch.randperm(len(buffer), generator=generator).tolist():
+                yield buffer[index]
+            if not seen:
+                raise DataError(f"{rows.name} has no rows")
+
+
 @dataclass
 class Quarantine:
     """Bad rows seen so far; stops the run when their share passes the limit."""
@@ -132,7 +184,11 @@ def loader(
 ) -> "DataLoader[Any]":
     """Packed batches; ``total`` draws that many rows from the weighted mixture, else every row once in order."""
     data = model.plan.spec.data or Data()
-    rows = PreparedRows(sources, model.preparer(), data.on_bad_sample == "skip")
+    skip = data.on_bad_sample == "skip"
+    if any(rows.given.streaming for rows in sources):
+        streamed = StreamedRows(sources, model.preparer(), skip, total, seed)
+        return DataLoader(streamed, batch_size, num_workers=data.workers, collate_fn=Collator(model))
+    rows = PreparedRows(sources, model.preparer(), skip)
     sampler = None if total is None else Mixture(rows, total, seed)
     return DataLoader(
         rows,
@@ -165,7 +221,7 @@ def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[A
     for rows in sources:
         task = plan.tasks[rows.given.task]
         columns = {c for c, m in task.modality_of.items() if m == modality}
-        if task.output and task.output_modality == modality and task.head.component.autoregressive:
+        if task.output and task.output_modality == modality and task.spelt:
             columns.add(task.output)
         for row in rows:
             yield from (row[c] for c in sorted(columns) if row.get(c) is not None)

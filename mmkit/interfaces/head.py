@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from mmkit.ragged import Ragged
 
 
-class Loss(NamedTuple):
+@dataclass(frozen=True)
+class Loss:
     """A summed loss and the number of targets it was summed over (tokens, labels, pairs …)."""
 
     total: Float[Tensor, ""]

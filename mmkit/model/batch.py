@@ -82,7 +82,7 @@ class PackedBatch:
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Move every tensor; lengths stay on the CPU."""
-        items = {
+        items: dict[str, EncoderBatch] = {
             name: {key: value if key.endswith("lengths") else value.to(device=device) for key, value in batch.items()}
             for name, batch in self.items.items()
         }

@@ -10,7 +10,8 @@ from mmkit.discovery.loader import discover
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
-from mmkit.wiring.graph import Plan, plan
+from mmkit.wiring.graph import Plan
+from mmkit.wiring.planner import plan
 
 
 def build(

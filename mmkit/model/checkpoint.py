@@ -23,7 +23,7 @@ from mmkit.interfaces import HasAssets
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
-from mmkit.wiring.graph import plan
+from mmkit.wiring.planner import plan
 
 FORMAT = 1
 MAX_HEADER = 8 * 1024 * 1024
@@ -36,7 +36,7 @@ def save(model: Model, folder: Path) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write(model, temporary)
+        _write(model, temporary, folder)
         old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
         if folder.exists():
             folder.rename(old)
@@ -47,7 +47,7 @@ def save(model: Model, folder: Path) -> Path:
     return folder
 
 
-def _write(model: Model, folder: Path) -> None:
+def _write(model: Model, folder: Path, final: Path) -> None:
     tensors, aliases = _unique(model.state_dict())
     save_file(tensors, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
     placed = model.plan.placed()
@@ -56,6 +56,7 @@ def _write(model: Model, folder: Path) -> None:
     lock = {"format": FORMAT, "mmkit": __version__, "plugins": {name: versions.get(name, {}) for name in used}}
     _dump(folder / "plugins.json", lock)
     _dump(folder / "spec.json", model.plan.spec.model_dump(mode="json"))
+    _dump(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
     for name, component in _with_assets(model).items():
         target = folder / "assets" / name
         target.mkdir(parents=True)
@@ -88,7 +89,7 @@ def load(
     manifest = _json(folder, "manifest.json")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this mmkit reads {FORMAT}")
-    for name in ("model.safetensors", "spec.json", "plugins.json"):
+    for name in ("model.safetensors", "spec.json", "plugins.json", *manifest.get("sha256", {})):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is incomplete: {name} is missing")
     if verify:
@@ -96,7 +97,7 @@ def load(
     registry = registry or discover()
     _check_plugins(folder, registry)
     try:
-        planned = plan(_json(folder, "spec.json"), registry, root=folder.resolve())
+        planned = plan(_json(folder, "spec.json"), registry, root=_origin(folder))
     except SpecError as error:
         raise CheckpointError(f"{folder / 'spec.json'} does not fit the installed plugins: {error}") from None
     with init_empty_weights(include_buffers=False):
@@ -104,6 +105,12 @@ def load(
     _assign(model, folder / "model.safetensors")
     model.to(device=torch.device(device), dtype=dtype)
     return model.eval()
+
+
+def _origin(folder: Path) -> Path:
+    """The folder that the spec's relative paths (data files) start from."""
+    root = _json(folder, "origin.json").get("root", ".") if (folder / "origin.json").is_file() else "."
+    return (folder.resolve() / str(root)).resolve()
 
 
 def verify_sums(folder: Path, manifest: dict[str, Any]) -> None:

@@ -54,6 +54,16 @@ class Model(nn.Module):
         """Turns rows into samples, in data workers."""
         return Preparer.of(self.plan, self.parts, root)
 
+    def train(self, mode: bool = True) -> "Model":
+        """Training mode for every node that trains; a frozen one stays in evaluation mode (dropout off, batch
+        statistics kept)."""
+        super().train(mode)
+        if mode:
+            for module in self.nodes().values():
+                if not any(p.requires_grad for p in module.parameters()) and any(True for _ in module.parameters()):
+                    module.eval()
+        return self
+
     def forward(self, batch: PackedBatch, num_items_in_batch: Tensor | int | None = None) -> dict[str, Any]:
         """Loss of a batch: per task, the summed loss over ``batch.denominators[task]``, times the task's weight."""
         losses: dict[str, Loss] = {}

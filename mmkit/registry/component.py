@@ -20,6 +20,7 @@ class Component:
         licence: SPDX name of the component's own code.
         generates: whether a backbone can decode; ``reads``: how many nodes a head reads.
         autoregressive: whether a head needs a backbone that generates.
+        spells: whether a head's targets are ids of the output column's vocabulary (``generate``, ``ctc``).
         api: the API version the record was written for.
         plugin: name of the plugin; filled in by discovery.
     """
@@ -33,6 +34,7 @@ class Component:
     licence: str = "Apache-2.0"
     generates: bool = False
     autoregressive: bool = False
+    spells: bool = False
     reads: int = 1
     api: int = API_VERSION
     plugin: str = ""

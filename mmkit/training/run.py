@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from mmkit.data.loading import Quarantine, Rows, loader, open_all, raw_values
+from mmkit.data.loading import Quarantine, loader, open_all, raw_values
+from mmkit.data.sources import Rows
 from mmkit.discovery.loader import discover
 from mmkit.errors import SpecError
 from mmkit.model.build import build
@@ -20,7 +21,8 @@ from mmkit.model.model import Model
 from mmkit.spec.schema import Data, Stage, Train
 from mmkit.training.stages import apply_stage
 from mmkit.training.trainer import PackedTrainer, Progress
-from mmkit.wiring.graph import Plan, plan
+from mmkit.wiring.graph import Plan
+from mmkit.wiring.planner import plan
 
 Say = Callable[[str], None]
 Step = Callable[[str, int, int, dict[str, float]], None]
@@ -52,7 +54,7 @@ def train(
         model.to("cuda")
     folder = Path(output or settings.output)
     for index, stage in enumerate(settings.stages):
-        _stage(model, settings, stage, index, sources, say, step)
+        _stage(model, settings, stage, index, sources, say, step, folder)
         model.save(folder)
         say(f"saved {folder}")
     return model.eval()
@@ -78,17 +80,24 @@ class _Fit(Mapping[str, Any]):
 
 
 def _stage(
-    model: Model, settings: Train, stage: Stage, index: int, sources: list[Rows], say: Say, step: Step | None
+    model: Model,
+    settings: Train,
+    stage: Stage,
+    index: int,
+    sources: list[Rows],
+    say: Say,
+    step: Step | None,
+    output: Path,
 ) -> None:
     table = apply_stage(model, stage, index)
     say(f"stage {stage.name}: " + ", ".join(f"{node} {on:,}/{all_:,}" for node, (on, all_) in table.items() if all_))
     per_step = stage.batch_size * stage.accumulate
-    steps = stage.steps or math.ceil(sum(len(rows) for rows in sources) * float(stage.epochs or 0) / per_step)
+    steps = stage.steps or _steps(model.plan, stage, index, sources)
     seed = settings.seed + index
     batches = loader(model, sources, stage.batch_size, total=steps * per_step, seed=seed)
     data = model.plan.spec.data or Data()
     quarantine = Quarantine(data.max_bad)
-    folder = tempfile.mkdtemp(prefix="mmkit-train-")
+    folder = tempfile.mkdtemp(prefix="mmkit-train-")  # Trainer wants one; it writes nothing there
     started = time.monotonic()
     try:
         trainer = PackedTrainer(model, arguments(settings, stage, steps, seed, folder), batches, quarantine)
@@ -100,6 +109,8 @@ def _stage(
         def report(at: int, of: int, logs: dict[str, float]) -> None:
             if step:
                 step(stage.name, at, of, logs)
+            if settings.save_every and not logs and at % settings.save_every == 0 and at < of:
+                model.save(output)
             if "loss" in logs:
                 tasks = "  ".join(f"{task} {value:.3f}" for task, value in trainer.task_losses().items())
                 say(f"stage {stage.name}  step {at}/{of}  loss {float(logs['loss']):.3f}  {tasks}")
@@ -111,6 +122,19 @@ def _stage(
     if quarantine.bad:
         say(f"skipped: {quarantine.summary()}")
     say(f"stage {stage.name}: {steps} steps in {time.monotonic() - started:.0f} s")
+
+
+def _steps(planned: Plan, stage: Stage, index: int, sources: list[Rows]) -> int:
+    if any(rows.given.streaming for rows in sources):
+        problem = planned.source.problem(
+            ("train", "stages", index, "epochs"),
+            "epochs cannot be counted over a streaming source",
+            "give steps instead",
+        )
+        raise SpecError([problem])
+    return math.ceil(
+        sum(len(rows) for rows in sources) * float(stage.epochs or 0) / (stage.batch_size * stage.accumulate)
+    )
 
 
 def arguments(settings: Train, stage: Stage, steps: int, seed: int, folder: str) -> TrainingArguments:

@@ -1,12 +1,11 @@
 """What trains in a stage: glob patterns over nodes and parameters."""
 
-from fnmatch import fnmatchcase
-
 from torch import nn
 
 from mmkit.errors import SpecError, nearest
 from mmkit.model.model import Model
 from mmkit.spec.schema import Stage
+from mmkit.wiring.graph import matches
 
 
 def parameters_of(model: Model) -> dict[str, nn.Parameter]:
@@ -32,7 +31,7 @@ def apply_stage(model: Model, stage: Stage, index: int) -> dict[str, tuple[int, 
     chosen: set[str] = set()
     problems = []
     for position, pattern in enumerate(stage.train):
-        matched = {n for n in named if fnmatchcase(n, pattern) or fnmatchcase(n, f"{pattern}.*")}
+        matched = {n for n in named if matches(n, pattern)}
         if not matched:
             location = ("train", "stages", index, "train", position)
             hint = nearest(pattern, nodes)

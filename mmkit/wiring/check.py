@@ -7,7 +7,8 @@ from typing import Any
 
 from mmkit.discovery.loader import discover
 from mmkit.registry.registry import Registry
-from mmkit.wiring.graph import plan
+from mmkit.wiring.graph import Plan, matches
+from mmkit.wiring.planner import plan
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class NodeReport:
     component: str
     width: int
     parameters: int
+    trainable: int = 0
+    megabytes: float = 0.0
 
 
 def check(
@@ -45,6 +48,24 @@ def check(
     rows = []
     for placed in planned.placed():
         module = built.get(placed.node)
-        count = sum(p.numel() for p in module.parameters()) if isinstance(module, nn.Module) else 0
-        rows.append(NodeReport(placed.node, placed.component.full_name, parts.dims.get(placed.node, 0), count))
+        weights = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
+        trained = [p for name, p in weights.items() if _trains(planned, f"{placed.node}.{name}")]
+        rows.append(
+            NodeReport(
+                placed.node,
+                placed.component.full_name,
+                parts.dims.get(placed.node, 0),
+                sum(p.numel() for p in weights.values()),
+                sum(p.numel() for p in trained),
+                sum(p.numel() * p.element_size() for p in weights.values()) / 1e6,
+            )
+        )
     return rows
+
+
+def _trains(planned: Plan, name: str) -> bool:
+    """Whether any stage trains a parameter (without stages: yes)."""
+    if planned.spec.train is None:
+        return True
+    globs = [pattern for stage in planned.spec.train.stages for pattern in stage.train]
+    return any(matches(name, pattern) for pattern in globs)

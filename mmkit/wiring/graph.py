@@ -1,22 +1,18 @@
 """The plan of a model: named nodes with their components and validated configs. Imports no torch."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from mmkit.errors import PluginError, Problem, SpecError, nearest
 from mmkit.registry.component import Component
-from mmkit.registry.registry import Registry
-from mmkit.spec.errors import problems_of
-from mmkit.spec.load import Location, Source, read_source
-from mmkit.spec.schema import Spec, Task, Use
-from mmkit.spec.template import Literal, Slot, parse
+from mmkit.spec.load import Location, Source
+from mmkit.spec.schema import Spec
+from mmkit.spec.template import Literal, Slot
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,11 @@ class TaskPlan:
     weight: float
 
     @property
+    def spelt(self) -> bool:
+        """Whether the output column is written as ids of its vocabulary."""
+        return self.head.component.autoregressive or self.head.component.spells
+
+    @property
     def columns(self) -> list[str]:
         """Columns of the data that the input needs."""
         return [part.column for part in self.parts if isinstance(part, Slot)]
@@ -100,280 +101,12 @@ class Plan:
         return [p for p in found if p is not None]
 
 
-def plan(spec: "str | os.PathLike[str] | Mapping[str, Any]", registry: Registry, root: Path | None = None) -> Plan:
-    """Validate everything that can be validated without torch.
-
-    Raises:
-        SpecError: with every problem found.
-    """
-    source = read_source(spec, root)
-    if not isinstance(source.data, dict):
-        raise SpecError([source.problem((), f"a spec is a mapping, got {type(source.data).__name__}")])
-    try:
-        parsed = Spec.model_validate(source.data)
-    except ValidationError as error:
-        problems = problems_of(error, source, Spec)
-        problems += _Planner(source, registry).loose_components(source.data)
-        raise SpecError(problems) from None
-    planner = _Planner(source, registry)
-    result = planner.plan(parsed)
-    if planner.problems or result is None:
-        raise SpecError(planner.problems)
-    return result
-
-
 def import_path(path: str) -> Any:
     """``module:name`` → the object."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
-class _Planner:
-    def __init__(self, source: Source, registry: Registry) -> None:
-        self.source = source
-        self.registry = registry
-        self.problems: list[Problem] = []
-
-    def loose_components(self, data: Any, location: Location = ()) -> list[Problem]:
-        """Problems of components in a spec whose form is already known to be wrong."""
-        kinds = {
-            "encoder": ("encoder",),
-            "adapter": ("adapter", "vocabulary"),
-            "backbone": ("backbone",),
-            "head": ("head",),
-        }
-        if isinstance(data, dict):
-            for key, value in data.items():
-                if key in kinds and isinstance(value, dict) and isinstance(value.get("use"), str):
-                    self._place("", Use(**value), (*location, key), *kinds[key])
-                elif not (location and location[-1] in kinds):
-                    self.loose_components(value, (*location, str(key)))
-        return self.problems
-
-    def _say(self, location: Location, message: str, fix: str = "") -> None:
-        self.problems.append(self.source.problem(location, message, fix))
-
-    def _place(self, node: str, use: Use | None, location: Location, *kinds: str) -> Placed | None:
-        if use is None:
-            return None
-        try:
-            component = self.registry.find(kinds, use.use)
-            config_class = import_path(component.config)
-        except PluginError as error:
-            self._say((*location, "use"), str(error), "see `mmkit components`")
-            return None
-        except Exception as error:
-            self._say((*location, "use"), f"{use.use!r} cannot be configured: {type(error).__name__}: {error}")
-            return None
-        try:
-            config = config_class.model_validate(use.options, context={"root": self.source.root})
-        except ValidationError as error:
-            self.problems += problems_of(error, self.source, config_class, location)
-            return None
-        return Placed(node, component, config, location)
-
-    def plan(self, spec: Spec) -> Plan | None:
-        modalities = {name: self._modality(name, spec) for name in spec.modalities}
-        backbones: dict[str, BackbonePlan] = {}
-        if spec.backbone:
-            placed = self._place("backbone", spec.backbone, ("backbone",), "backbone")
-            if placed:
-                backbones["backbone"] = BackbonePlan(placed)
-        nodes = self._node_names(spec, modalities)
-        for name, node in spec.nodes.items():
-            at: Location = ("nodes", name)
-            if name in modalities or name in backbones or "." in name:
-                self._say(at, f"the name {name!r} is taken or has a dot", "choose another name")
-            placed = self._place(name, node.backbone, (*at, "backbone"), "backbone")
-            reads = []
-            for index, read in enumerate(node.reads):
-                target = self._node(read.node, nodes, (*at, "reads", index, "node"))
-                adapter = self._place(f"{name}.reads{index}", read.adapter, (*at, "reads", index, "adapter"), "adapter")
-                reads.append((target, adapter))
-            if placed:
-                backbones[name] = BackbonePlan(placed, tuple(reads))
-        tasks = {name: self._task(name, spec, modalities, backbones, nodes) for name in spec.tasks}
-        self._sources(spec)
-        self._cycles(backbones)
-        if self.problems:
-            return None
-        return Plan(spec, self.source, modalities, backbones, {n: t for n, t in tasks.items() if t is not None})
-
-    def _modality(self, name: str, spec: Spec) -> ModalityPlan:
-        at: Location = ("modalities", name)
-        if not name.isidentifier():
-            self._say(at, f"{name!r} is not a plain name", "use letters, digits and _")
-        given = spec.modalities[name]
-        encoder = self._place(f"{name}.encoder", given.encoder, (*at, "encoder"), "encoder")
-        if given.encoder is not None:
-            adapter = self._place(f"{name}.adapter", given.adapter, (*at, "adapter"), "adapter")
-            return ModalityPlan(name, encoder=encoder, adapter=adapter)
-        vocabulary = self._place(f"{name}.adapter", given.adapter, (*at, "adapter"), "vocabulary")
-        return ModalityPlan(name, vocabulary=vocabulary)
-
-    @staticmethod
-    def _node_names(spec: Spec, modalities: dict[str, ModalityPlan]) -> dict[str, str]:
-        """Every name that may be read → the node it means."""
-        names = {}
-        for name, given in spec.modalities.items():
-            if given.encoder is not None:
-                names[f"{name}.encoder"] = f"{name}.encoder"
-                names[name] = f"{name}.adapter" if given.adapter else f"{name}.encoder"
-                if given.adapter:
-                    names[f"{name}.adapter"] = f"{name}.adapter"
-        if spec.backbone:
-            names["backbone"] = "backbone"
-        names.update({name: name for name in spec.nodes})
-        return names
-
-    def _node(self, name: str, nodes: dict[str, str], location: Location) -> str:
-        if name not in nodes:
-            self._say(location, f"there is no node {name!r}: {nearest(name, list(nodes))}")
-        return nodes.get(name, name)
-
-    def _task(
-        self,
-        name: str,
-        spec: Spec,
-        modalities: dict[str, ModalityPlan],
-        backbones: dict[str, BackbonePlan],
-        nodes: dict[str, str],
-    ) -> TaskPlan | None:
-        at: Location = ("tasks", name)
-        task = spec.tasks[name]
-        before = len(self.problems)
-        head = self._place(f"{name}.head", task.head, (*at, "head"), "head")
-        parts = self._template(task.input, (*at, "input"))
-        output = self._output(task, at)
-        types = {p.column: self._type(p.column, task, spec, (*at, "input")) for p in parts if isinstance(p, Slot)}
-        for column, modality in task.columns.items():
-            if modality not in spec.modalities:
-                self._say(
-                    (*at, "columns", column),
-                    f"unknown modality {modality!r}: {nearest(modality, list(spec.modalities))}",
-                )
-        if not parts:
-            self._say((*at, "input"), "the template is empty", "name a column, for example {text}")
-        output_modality = self._output_modality(output, task, spec, head, at)
-        reads = self._reads(task, types, spec, nodes, at)
-        if any(isinstance(p, Literal) for p in parts) and not any(m.encoder is None for m in spec.modalities.values()):
-            self._say(
-                (*at, "input"),
-                "the template has text of its own, but no modality of the spec is a vocabulary",
-                "add a modality such as text: {adapter: {use: bpe}}, or leave only {columns}",
-            )
-        if head is not None:
-            self._head_fits(head, reads, backbones, spec, at)
-        if head is None or len(self.problems) > before:
-            return None
-        return TaskPlan(name, parts, types, output, output_modality, reads, head, task.weight)
-
-    def _template(self, template: str, location: Location) -> tuple[Literal | Slot, ...]:
-        try:
-            return parse(template)
-        except ValueError as error:
-            self._say(location, f"bad template: {error}")
-            return ()
-
-    def _output(self, task: Task, at: Location) -> str | None:
-        if task.output is None:
-            return None
-        parts = self._template(task.output, (*at, "output"))
-        if len(parts) == 1 and isinstance(parts[0], Slot):
-            return parts[0].column
-        if parts:
-            self._say((*at, "output"), f"the output is one column, got {task.output!r}", "write it as {column}")
-        return None
-
-    def _type(self, column: str, task: Task, spec: Spec, location: Location) -> str:
-        if column in task.columns:
-            return task.columns[column]
-        if column in spec.modalities:
-            return column
-        vocabularies = [name for name, m in spec.modalities.items() if m.encoder is None]
-        if len(vocabularies) == 1:
-            return vocabularies[0]
-        if len(spec.modalities) == 1:
-            return next(iter(spec.modalities))
-        self._say(
-            location,
-            f"column {column!r} is not the name of a modality, and no single vocabulary could spell it",
-            f"say which it is with columns: {{{column}: …}}; modalities: {', '.join(spec.modalities)}",
-        )
-        return column
-
-    def _output_modality(
-        self, output: str | None, task: Task, spec: Spec, head: Placed | None, at: Location
-    ) -> str | None:
-        if output is None or head is None:
-            return None
-        vocabularies = [name for name, m in spec.modalities.items() if m.encoder is None]
-        named = task.columns.get(output, output)
-        if named in vocabularies:
-            return named
-        if len(vocabularies) == 1 and named not in spec.modalities:
-            return vocabularies[0]
-        if head.component.autoregressive:
-            self._say(
-                (*at, "output"),
-                f"column {output!r} cannot be generated: it is not of a vocabulary modality",
-                f"vocabularies: {', '.join(vocabularies) or 'none in this spec'}",
-            )
-        return None
-
-    def _reads(
-        self, task: Task, types: dict[str, str], spec: Spec, nodes: dict[str, str], at: Location
-    ) -> tuple[str, ...]:
-        if task.reads is not None:
-            return tuple(self._node(n, nodes, (*at, "reads", i)) for i, n in enumerate(task.reads))
-        if spec.backbone:
-            return ("backbone",)
-        inputs = sorted({modality for modality in types.values() if modality in nodes})
-        if len(inputs) == 1:
-            return (nodes[inputs[0]],)
-        self._say(
-            (*at, "reads"), "without a backbone, say which node the head reads", f"nodes: {', '.join(nodes) or 'none'}"
-        )
-        return ()
-
-    def _head_fits(
-        self, head: Placed, reads: tuple[str, ...], backbones: dict[str, BackbonePlan], spec: Spec, at: Location
-    ) -> None:
-        component = head.component
-        if len(reads) != component.reads and reads:
-            self._say(
-                (*at, "reads"), f"head {component.name!r} reads {component.reads} node(s), the task names {len(reads)}"
-            )
-        if component.autoregressive and reads:
-            names = {"backbone": spec.backbone, **{n: node.backbone for n, node in spec.nodes.items()}}
-            if reads[0] not in names or names[reads[0]] is None:
-                self._say((*at, "reads"), f"head {component.name!r} generates, but {reads[0]!r} is not a backbone")
-            elif reads[0] in backbones and not backbones[reads[0]].placed.component.generates:
-                able = sorted(c.name for c in self.registry.of_kind("backbone") if c.generates)
-                self._say(
-                    (*at, "head"),
-                    f"head {component.name!r} needs a backbone that generates; "
-                    f"{backbones[reads[0]].placed.component.name!r} does not",
-                    f"use one of: {', '.join(able)}",
-                )
-            if spec.tasks[str(at[1])].output is None:
-                self._say(at, f"head {component.name!r} needs an output", 'add output: "{column}"')
-
-    def _sources(self, spec: Spec) -> None:
-        for part in ("train", "valid", "test"):
-            for index, given in enumerate(getattr(spec.data, part) if spec.data else []):
-                if given.task not in spec.tasks:
-                    at: Location = ("data", part, index, "task")
-                    self._say(at, f"there is no task {given.task!r}: {nearest(given.task, list(spec.tasks))}")
-
-    def _cycles(self, backbones: dict[str, BackbonePlan]) -> None:
-        for name in backbones:
-            seen, queue = set(), [name]
-            while queue:
-                for read, _ in backbones[queue.pop()].reads:
-                    if read == name:
-                        self._say(("nodes", name, "reads"), f"node {name!r} reads itself, directly or through others")
-                        return
-                    if read in backbones and read not in seen:
-                        seen.add(read)
-                        queue.append(read)
+def matches(parameter: str, pattern: str) -> bool:
+    """Whether a stage's glob means a parameter (``image.adapter.0.weight``), by its own name or its node's."""
+    return fnmatchcase(parameter, pattern) or fnmatchcase(parameter, f"{pattern}.*")
