@@ -36,7 +36,7 @@ class Ragged:
         return [int(n) for n in self.lengths.tolist()]
 
     @cached_property
-    def offsets(self) -> Int[Tensor, " items+1"]:
+    def offsets(self) -> Int[Tensor, " boundaries"]:
         """Where each item starts, and the total at the end (CPU)."""
         return torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths.cumsum(0)])
 

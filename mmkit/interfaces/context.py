@@ -17,6 +17,7 @@ class BuildContext:
             no weights. Parameters may then live on the meta device; buffers are real and must be correct.
         in_dim: (adapter) width of the features. out_dim: (adapter) width of the stream.
         vocabulary_size: (backbone) rows needed in the embedding table; 0 where no modality has ids.
+        generates: (backbone) whether a head decodes with it; without one, no output layer is needed.
         dims: (head) width of each node it reads, in order.
         vocabulary: (head) adapter of the output column, where that column is one of ids.
     """
@@ -26,5 +27,6 @@ class BuildContext:
     in_dim: int = 0
     out_dim: int = 0
     vocabulary_size: int = 0
+    generates: bool = True
     dims: tuple[int, ...] = ()
     vocabulary: VocabularyAdapter | None = None

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ class Loss:
     count: int
 
 
+@runtime_checkable
 class Metric(Protocol):
     """Collects predictions and references over a whole evaluation, then gives named numbers."""
 

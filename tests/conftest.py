@@ -1,0 +1,13 @@
+"""Shapes in signatures are enforced in every test; tests use one thread a process."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from jaxtyping import install_import_hook
+
+_HOOK = install_import_hook(
+    ["mmkit.ragged", "mmkit.interfaces", "mmkit.model", "mmkit_text", "mmkit_image", "mmkit_audio", "mmkit_tasks"],
+    "beartype.beartype",
+)
