@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.errors import PluginError
-from mmkit.interfaces import Loss, Processor
+from mmkit.interfaces import Loss, Processor, VocabularyAdapter
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged
@@ -66,10 +66,7 @@ class Model(nn.Module):
 
     def forward(self, batch: PackedBatch, num_items_in_batch: Tensor | int | None = None) -> dict[str, Any]:
         """Loss of a batch: per task, the summed loss over ``batch.denominators[task]``, times the task's weight."""
-        losses: dict[str, Loss] = {}
-        run = Run(self, batch)
-        for task in dict.fromkeys(batch.tasks):
-            losses[task] = run.loss(task)
+        losses = Run(self, batch).losses()
         total = torch.zeros((), device=self.device)
         for task, loss in losses.items():
             weight = self.plan.tasks[task].weight
@@ -175,31 +172,55 @@ class Run:
         parts = features.split()
         return Ragged.of([parts[place[s]] if s in place else empty for s in samples])
 
-    def loss(self, task: str) -> Loss:
-        """The summed loss of a task's samples."""
-        plan, head = self.model.plan.tasks[task], self.model.parts.heads[task]
-        samples = self.batch.of_task(task)
+    def losses(self) -> dict[str, Loss]:
+        """The summed loss of every task in the batch; tasks that decode with one backbone share its forward pass."""
+        plan, heads = self.model.plan.tasks, self.model.parts.heads
+        decoding: dict[str, list[str]] = {}
+        found: dict[str, Loss] = {}
+        for task in dict.fromkeys(self.batch.tasks):
+            if heads[task].autoregressive:
+                decoding.setdefault(plan[task].reads[0], []).append(task)
+            else:
+                samples = self.batch.of_task(task)
+                features = [self.read(node, samples) for node in plan[task].reads]
+                found[task] = heads[task].loss(features, self._targets(task, len(samples)))
+        for node, tasks in decoding.items():
+            for task, logits in self.logits(node, tasks).items():
+                found[task] = heads[task].loss([logits], self._targets(task, len(logits)))
+        return found
+
+    def _targets(self, task: str, count: int) -> Ragged:
         targets = self.batch.targets.get(task)
         if targets is None:
             nothing = torch.zeros(0, dtype=torch.int64, device=self.model.device)
-            targets = Ragged(nothing, torch.zeros(len(samples), dtype=torch.int64))
-        if not head.autoregressive:
-            return head.loss([self.read(node, samples) for node in plan.reads], targets)
-        logits = self.logits(plan.reads[0], task, samples, targets)
-        return head.loss([logits], targets)
+            targets = Ragged(nothing, torch.zeros(count, dtype=torch.int64))
+        return targets
 
-    def logits(self, node: str, task: str, samples: Sequence[int], targets: Ragged) -> Ragged:
-        """Teacher-forced scores over the output's vocabulary, one row a target id."""
-        model = self.model
-        name = model.plan.tasks[task].output_modality
+    def logits(self, node: str, tasks: Sequence[str]) -> dict[str, Ragged]:
+        """Teacher-forced scores over each task's output vocabulary, one row a target id."""
+        model, backbone = self.model, self.model.parts.backbones[node]
+        samples, inputs, targets = [], [], []
+        for task in tasks:
+            vocabulary, offset = self._vocabulary(task)
+            samples += self.batch.of_task(task)
+            targets.append(self._targets(task, len(self.batch.of_task(task))))
+            begin = targets[-1].values.new_full((1,), vocabulary.begin_id)
+            inputs += [piece + offset for ids in targets[-1].split() for piece in (begin, ids[:-1])]
+        lengths = torch.cat([target.lengths for target in targets])
+        embedded = Ragged(backbone.embed(torch.cat(inputs)), lengths)
+        hidden = backbone(self.prompt(node, samples), embedded).values
+        scores = {}
+        for task, target, states in zip(tasks, targets, hidden.split([sum(t.sizes) for t in targets]), strict=True):
+            vocabulary, offset = self._vocabulary(task)
+            scores[task] = target.replace(
+                model.parts.backbones[node].logits(states)[:, offset : offset + vocabulary.size]
+            )
+        return scores
+
+    def _vocabulary(self, task: str) -> tuple[VocabularyAdapter, int]:
+        name = self.model.plan.tasks[task].output_modality
         assert name is not None
-        vocabulary, offset = model.vocabularies[name], model.offsets[name]
-        backbone = model.parts.backbones[node]
-        begin = targets.values.new_full((1,), vocabulary.begin_id)
-        inputs = torch.cat([piece for ids in targets.split() for piece in (begin, ids[:-1])])
-        embedded = targets.replace(backbone.embed(inputs + offset))
-        hidden = backbone(self.prompt(node, samples), embedded)
-        return hidden.replace(backbone.logits(hidden.values)[:, offset : offset + vocabulary.size])
+        return self.model.vocabularies[name], self.model.offsets[name]
 
 
 def _key(node: str) -> str:

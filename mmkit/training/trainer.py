@@ -61,7 +61,7 @@ class PackedTrainer(Trainer):
             wrong = [task for task, (value, _) in outputs["losses"].items() if not bool(torch.isfinite(value))]
             where = ", ".join(inputs["batch"].addresses[:5])
             raise TrainingError(
-                f"the loss of task {', '.join(wrong) or '?'} is {float(loss.detach())} at step {self.state.global_step}; "
+                f"the loss of task {', '.join(wrong or outputs['losses'])} is {float(loss.detach())} at step {self.state.global_step}; "
                 f"samples: {where} …; the last saved model is untouched; try a lower lr, or look at these rows"
             )
         for task, (value, count) in outputs["losses"].items():
