@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from mmkit.interfaces import HasAssets
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
+from mmkit.wiring.empty import empty_weights
 from mmkit.wiring.planner import plan
 
 FORMAT = 1
@@ -100,7 +100,7 @@ def load(
         planned = plan(_json(folder, "spec.json"), registry, root=_origin(folder))
     except SpecError as error:
         raise CheckpointError(f"{folder / 'spec.json'} does not fit the installed plugins: {error}") from None
-    with init_empty_weights(include_buffers=False):
+    with empty_weights():
         model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
     _assign(model, folder / "model.safetensors")
     model.to(device=torch.device(device), dtype=dtype)

@@ -34,12 +34,12 @@ def check(
     planned = plan(spec, registry or discover())
     if static:
         return [NodeReport(p.node, p.component.full_name, 0, 0) for p in planned.placed()]
-    from accelerate import init_empty_weights
     from torch import nn
 
     from mmkit.wiring.construct import construct
+    from mmkit.wiring.empty import empty_weights
 
-    with init_empty_weights(include_buffers=False):
+    with empty_weights():
         parts = construct(planned, load_weights=False, require_fitted=False)
     built: dict[str, Any] = {f"{name}.encoder": module for name, module in parts.encoders.items()}
     built.update(parts.adapters)

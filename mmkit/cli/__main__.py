@@ -1,0 +1,5 @@
+"""``python -m mmkit.cli``."""
+
+from mmkit.cli.app import main
+
+main()
