@@ -1,1 +1,1 @@
-"""Tasks for mmkit: heads."""
+"""Tasks for mmkit: heads, adapters and metrics."""

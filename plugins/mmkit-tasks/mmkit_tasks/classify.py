@@ -1,99 +1,140 @@
-"""Classification: pooled features → one label."""
+"""Classification: pooled features → one label, or any number of them."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmkit import BuildContext, Loss, Metric, Ragged, SampleError, TaskHead
+from mmkit_tasks.label_metrics import LabelScores
+from mmkit_tasks.pooling import pool_items
 
 
-def pool(features: Ragged, how: str) -> Tensor:
-    """Float["total dim"] → Float["items dim"]; an empty item gives zeros."""
-    items, dim = len(features), features.values.shape[1]
-    out = features.values.new_zeros(items, dim)
-    index = features.segments()
-    if how == "mean":
-        counts = features.lengths.clamp(min=1).to(features.device)[:, None]
-        return out.index_add(0, index, features.values) / counts
-    if how == "max":
-        return out.scatter_reduce(0, index[:, None].expand(-1, dim), features.values, "amax", include_self=False)
-    has = features.lengths > 0
-    rows = features.offsets[1:] - 1 if how == "last" else features.offsets[:-1]
-    return out.index_copy(0, has.nonzero()[:, 0].to(out.device), features.values[rows[has].to(out.device)])
+class Labels:
+    """The list of labels, and how a raw column is read with it."""
 
+    def __init__(self, labels: Sequence[str | int], multi: bool) -> None:
+        self.labels, self.multi = list(labels), multi
 
-class Classify(TaskHead):
-    """Softmax cross-entropy, or binary cross-entropy of one sigmoid for the second label."""
+    def indices(self, raw: Any) -> list[int]:
+        """Places of the labels of one raw value: exactly one, or any number (``multi``).
 
-    def __init__(self, dim: int, labels: list[str | int], how: str, binary: bool, dropout: float) -> None:
-        super().__init__()
-        self.labels, self.how, self.binary = labels, how, binary
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(dim, 1 if binary else len(labels))
+        Raises:
+            SampleError: a label is not in the list.
+        """
+        if not self.multi:
+            if isinstance(raw, list | tuple | set):
+                raise SampleError(
+                    f"one label is wanted, got {len(raw)} in a list; head.multi_label: true takes several"
+                )
+            return [self._index(raw)]
+        if isinstance(raw, str):
+            names = {str(label): number for number, label in enumerate(self.labels)}
+            given = [part.strip() for part in raw.split("|") if part.strip()]
+            return sorted({names[part] if part in names else self._index(part) for part in given})
+        if not isinstance(raw, list | tuple | set):
+            raise SampleError(f'a multi_label target is a list of labels or a string "a|b", got {type(raw).__name__}')
+        return sorted({self._index(part) for part in raw})
 
-    def target(self, raw: Any) -> Tensor:
-        """The label's place in the list."""
-        if raw in self.labels:
-            return torch.tensor([self.labels.index(raw)])
+    def _index(self, raw: Any) -> int:
+        if isinstance(raw, str | int) and raw in self.labels:
+            return self.labels.index(raw)
         close = get_close_matches(str(raw), [str(label) for label in self.labels], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"listed: {', '.join(map(str, self.labels[:20]))}"
         raise SampleError(f"label {raw!r} is not in the head's labels; {hint}")
 
-    def _logits(self, features: Sequence[Ragged]) -> Tensor:
-        return self.output(self.dropout(pool(features[0], self.how))).float()
+
+class Classify(TaskHead):
+    """Softmax cross-entropy; one sigmoid for the second label (``binary``); one sigmoid a label (``multi_label``)."""
+
+    def __init__(
+        self,
+        dim: int,
+        labels: Labels,
+        how: str,
+        binary: bool,
+        dropout: float,
+        class_weights: Sequence[float] | None,
+        label_smoothing: float,
+        threshold: float,
+    ) -> None:
+        super().__init__()
+        self.labels, self.indices, self.how = labels.labels, labels.indices, how
+        self.kind = "binary" if binary else "multilabel" if labels.multi else "multiclass"
+        self.label_smoothing, self.threshold = label_smoothing, threshold
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(dim, 1 if binary else len(self.labels))
+        self.class_weights = class_weights
+
+    def target(self, raw: Any) -> Int[Tensor, " n"]:
+        """The label's place in the list; for ``multi_label`` a 0 or 1 for every label."""
+        indices = self.indices(raw)
+        if self.kind != "multilabel":
+            return torch.tensor(indices)
+        hot = torch.zeros(len(self.labels), dtype=torch.int64)
+        hot[indices] = 1
+        return hot
+
+    def _logits(self, features: Sequence[Ragged]) -> Float[Tensor, "items outputs"]:
+        return self.output(self.dropout(pool_items(features[0], self.how))).float()
 
     def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
-        """Summed over samples."""
+        """Summed over samples; for ``multi_label`` of the mean over labels."""
         logits = self._logits(features)
-        if self.binary:
-            wanted = targets.values.to(logits.dtype)
-            total = functional.binary_cross_entropy_with_logits(logits[:, 0], wanted, reduction="sum")
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        if self.kind == "multiclass":
+            total = functional.cross_entropy(
+                logits, targets.values, weight=weights, reduction="sum", label_smoothing=self.label_smoothing
+            )
+            return Loss(total, len(targets))
+        wanted = targets.values.to(logits.dtype).view(len(targets), -1)
+        if self.kind == "binary":
+            each = None if weights is None else weights[targets.values][:, None]
+            losses = functional.binary_cross_entropy_with_logits(logits, wanted, weight=each, reduction="none")
         else:
-            total = functional.cross_entropy(logits, targets.values, reduction="sum")
-        return Loss(total, len(targets))
+            losses = functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="none")
+        return Loss(losses.mean(-1).sum(), len(targets))
 
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
-        """The label, and the probability of every label."""
+        """``{"label" | "labels": …, "probabilities": {label: probability}}`` of each sample."""
         logits = self._logits(features)
-        if self.binary:
+        if self.kind == "binary":
             yes = logits[:, 0].sigmoid()
             probabilities = torch.stack([1 - yes, yes], dim=1)
         else:
-            probabilities = logits.softmax(-1)
-        rows = probabilities.cpu().tolist()
-        return [
-            {
-                "label": self.labels[max(range(len(row)), key=row.__getitem__)],
-                "probabilities": {str(label): p for label, p in zip(self.labels, row, strict=True)},
-            }
-            for row in rows
-        ]
+            probabilities = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
+        return [self._prediction(row) for row in probabilities.cpu().tolist()]
+
+    def _prediction(self, row: list[float]) -> dict[str, Any]:
+        labels = self.labels
+        named = {str(label): p for label, p in zip(labels, row, strict=True)}
+        if self.kind == "multilabel":
+            chosen = [label for label, p in zip(labels, row, strict=True) if p > self.threshold]
+            return {"labels": chosen, "probabilities": named}
+        best = int(row[1] > self.threshold) if self.kind == "binary" else max(range(len(row)), key=row.__getitem__)
+        return {"label": labels[best], "probabilities": named}
 
     def metrics(self) -> list[Metric]:
-        """Accuracy."""
-        return [Accuracy()]
+        """Accuracy, F1 and AUROC."""
+        return [LabelScores(self.kind, len(self.labels), self.indices, self.threshold)]
 
 
-class Accuracy:
-    """Share of predictions whose label is the reference."""
-
-    def __init__(self) -> None:
-        self.right = self.total = 0
-
-    def update(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
-        """Count."""
-        self.right += sum(p["label"] == r for p, r in zip(predictions, references, strict=True))
-        self.total += len(references)
-
-    def compute(self) -> dict[str, float]:
-        """``accuracy``."""
-        return {"accuracy": self.right / max(1, self.total)}
-
-
-def build(context: BuildContext, *, labels: list[str | int], pool: str, binary: bool, dropout: float) -> Classify:
+def build(
+    context: BuildContext,
+    *,
+    labels: list[str | int],
+    pool: str,
+    binary: bool,
+    multi_label: bool,
+    dropout: float,
+    class_weights: list[float] | None,
+    label_smoothing: float,
+    threshold: float,
+) -> Classify:
     """A classifier over the node it reads."""
-    return Classify(context.dims[0], labels, pool, binary, dropout)
+    known = Labels(labels, multi_label)
+    return Classify(context.dims[0], known, pool, binary, dropout, class_weights, label_smoothing, threshold)

@@ -3,15 +3,47 @@
 from mmkit import Component, hookimpl
 
 
+def _head(name: str, config: str, summary: str, reads: int = 1, spells: bool = False, feeds: bool = False) -> Component:
+    return Component(
+        kind="head",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_tasks.{name}:build",
+        config=f"mmkit_tasks.config:{config}",
+        reads=reads,
+        spells=spells,
+        autoregressive=feeds,
+    )
+
+
+def _adapter(name: str, builder: str, config: str, summary: str) -> Component:
+    return Component(
+        kind="adapter",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_tasks.{builder}",
+        config=f"mmkit_tasks.adapter_config:{config}",
+    )
+
+
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Task heads."""
+    """Task heads, and adapters for every modality."""
     return [
-        Component(
-            kind="head",
-            name="classify",
-            summary="One of a list of labels; one sigmoid or a softmax.",
-            builder="mmkit_tasks.classify:build",
-            config="mmkit_tasks.config:ClassifyConfig",
+        _head(
+            "generate",
+            "GenerateConfig",
+            "The output column's ids one after another: greedy, sampled or beam search.",
+            spells=True,
+            feeds=True,
         ),
+        _head("classify", "ClassifyConfig", "One of a list of labels, or any number of them."),
+        _head("regress", "RegressConfig", "One or several numbers."),
+        _head("ctc", "CtcConfig", "The output column spelt along an encoder's rows, without a backbone.", spells=True),
+        _head("contrastive", "ContrastiveConfig", "Two nodes in one space, as CLIP and SigLIP.", reads=2),
+        _adapter("linear", "adapters:build_linear", "LinearConfig", "One linear layer for every row."),
+        _adapter("mlp", "adapters:build_mlp", "MlpConfig", "Linear layers with GELU for every row."),
+        _adapter("stack", "adapters:build_stack", "StackConfig", "Joins neighbouring rows: fewer, wider tokens."),
+        _adapter("resampler", "resampler:build", "ResamplerConfig", "Learned queries: a fixed number of tokens."),
+        _adapter("pool", "adapters:build_pool", "PoolConfig", "One token an item."),
     ]

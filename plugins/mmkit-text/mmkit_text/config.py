@@ -13,6 +13,23 @@ class WordsConfig(Config):
     max_length: int | None = Field(None, gt=0, description="Keep only the first words of a text.")
 
 
+class CharactersConfig(Config):
+    """Settings of ``characters``."""
+
+    max_size: int = Field(512, gt=3, description="Most ids, unknown, begin and end included.")
+    lowercase: bool = Field(False, description="Ignore case.")
+    max_length: int | None = Field(None, gt=0, description="Keep only the first characters of a text.")
+
+
+class BpeConfig(Config):
+    """Settings of ``bpe``."""
+
+    vocab_size: int = Field(4000, gt=258, description="Most ids, begin and end included.")
+    lowercase: bool = Field(False, description="Ignore case.")
+    min_frequency: int = Field(2, gt=0, description="Pairs seen less often are not merged.")
+    max_length: int | None = Field(None, gt=0, description="Keep only the first ids of a text.")
+
+
 class LstmConfig(Config):
     """Settings of ``lstm``."""
 

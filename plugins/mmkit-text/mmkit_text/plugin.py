@@ -1,25 +1,26 @@
 """What this plugin offers. Imports no torch."""
 
 from mmkit import Component, hookimpl
+from mmkit_text.backbone_components import BACKBONES
+
+
+def _vocabulary(name: str, summary: str) -> Component:
+    return Component(
+        kind="vocabulary",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_text.{name}:build",
+        config=f"mmkit_text.config:{name.capitalize()}Config",
+        modality="text",
+    )
 
 
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Vocabularies and backbones for text."""
+    """Vocabularies, encoders and backbones for text."""
     return [
-        Component(
-            kind="vocabulary",
-            name="words",
-            summary="The most frequent words of the training data, as the Keras Tokenizer counts them.",
-            builder="mmkit_text.words:build",
-            config="mmkit_text.config:WordsConfig",
-            modality="text",
-        ),
-        Component(
-            kind="backbone",
-            name="lstm",
-            summary="Embedding and LSTM; generates unless bidirectional.",
-            builder="mmkit_text.lstm:build",
-            config="mmkit_text.config:LstmConfig",
-        ),
+        _vocabulary("words", "The most frequent words of the training data, as the Keras Tokenizer counts them."),
+        _vocabulary("characters", "One id a character of the training data."),
+        _vocabulary("bpe", "Byte-level BPE learnt from the training data."),
+        *BACKBONES,
     ]

@@ -1,0 +1,29 @@
+"""Records of the backbones. Imports no torch."""
+
+from mmkit import Component
+
+BACKBONES = [
+    Component(
+        kind="backbone",
+        name="lstm",
+        summary="Embedding and LSTM; generates unless bidirectional.",
+        builder="mmkit_text.lstm:build",
+        config="mmkit_text.config:LstmConfig",
+        generates=True,
+    ),
+    Component(
+        kind="backbone",
+        name="transformer",
+        summary="A small transformer from scratch: prefix decoder, or encoder and decoder.",
+        builder="mmkit_text.transformer_backbone:build",
+        config="mmkit_text.backbone_config:TransformerConfig",
+        generates=True,
+    ),
+    Component(
+        kind="backbone",
+        name="none",
+        summary="Tokens pass through.",
+        builder="mmkit_text.none:build",
+        config="mmkit_text.backbone_config:NoneConfig",
+    ),
+]

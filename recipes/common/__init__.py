@@ -1,0 +1,1 @@
+"""What the recipes' data scripts share: cache, fetching, splitting, drawing, speaking, weights, baselines."""

@@ -1,0 +1,1 @@
+"""A CNN on Fashion-MNIST."""

@@ -1,0 +1,1 @@
+"""The classic LSTM sentiment classifier on rated movie-review snippets."""
