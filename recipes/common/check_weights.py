@@ -32,7 +32,7 @@ def check_whisper(clips: int = 60) -> dict[str, float]:
         wave, rate = soundfile.read(where / row["audio"], dtype="float32")
         features = processor(soxr.resample(wave, rate, 16000), sampling_rate=16000, return_tensors="pt").input_features
         with torch.inference_mode():
-            ids = model.generate(features, max_new_tokens=120)
+            ids = model.generate(features, max_length=150)
         heard.append(normalise(processor.batch_decode(ids, skip_special_tokens=True)[0]))
         references.append(row["text"])
     for said, reference in list(zip(heard, references, strict=True))[:5]:

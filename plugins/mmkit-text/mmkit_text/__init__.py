@@ -1,1 +1,1 @@
-"""Text for mmkit: vocabularies and backbones."""
+"""Text for mmkit: vocabularies, encoders and backbones."""

@@ -21,6 +21,22 @@ BACKBONES = [
     ),
     Component(
         kind="backbone",
+        name="causal-lm",
+        summary="A causal language model of transformers: folder, hub, GGUF or architecture.",
+        builder="mmkit_text.causal_lm:build",
+        config="mmkit_text.backbone_config:CausalLmConfig",
+        generates=True,
+    ),
+    Component(
+        kind="backbone",
+        name="seq2seq-lm",
+        summary="An encoder-decoder language model of transformers: T5, BART, Marian and others.",
+        builder="mmkit_text.seq2seq_lm:build",
+        config="mmkit_text.backbone_config:Seq2SeqLmConfig",
+        generates=True,
+    ),
+    Component(
+        kind="backbone",
         name="none",
         summary="Tokens pass through.",
         builder="mmkit_text.none:build",

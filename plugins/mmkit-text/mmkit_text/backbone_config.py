@@ -1,10 +1,11 @@
 """Settings of the backbones. Imports no torch."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from mmkit import Config
+from mmkit import Config, LocalPath
 
 
 class TransformerConfig(Config):
@@ -28,7 +29,61 @@ class TransformerConfig(Config):
             raise ValueError(f"dim must be a multiple of 2 x heads = {2 * self.heads}, got {self.dim}")
         if self.decoder_layers is not None and self.form == "decoder":
             raise ValueError("decoder_layers belongs to form: encoder-decoder")
+        if self.prompt == "causal" and self.form == "encoder-decoder":
+            raise ValueError("prompt: causal belongs to form: decoder; an encoder reads in both directions")
         return self
+
+
+class _LmConfig(Config):
+    """Where a transformers language model comes from: exactly one of path, hub, gguf (or path and gguf), config."""
+
+    path: LocalPath | None = Field(None, description="Folder in the form of the hub: config.json, model.safetensors.")
+    hub: str | None = Field(None, min_length=1, description="Name on the hub, or in its local cache.")
+    gguf: str | None = Field(
+        None, min_length=1, description="A GGUF file, within `path` if that is given; read as full-precision weights."
+    )
+    config: dict[str, Any] | None = Field(
+        None, description="An architecture, `model_type` and its settings, with fresh weights."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+
+    @field_validator("gguf")
+    @classmethod
+    def _locate(cls, value: str | None, info: Any) -> str | None:
+        """From the model's folder, else from the folder of the spec."""
+        folder = info.data.get("path") or (info.context or {}).get("root")
+        if value is None:
+            return None
+        path = Path(value).expanduser()
+        return str(Path(folder) / path) if folder else str(path)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "_LmConfig":
+        given = [name for name in ("path", "hub", "gguf", "config") if getattr(self, name) is not None]
+        if len(given) != 1 and given != ["path", "gguf"]:
+            raise ValueError(
+                f"give one of path, hub, gguf, config (or path and gguf), got: {', '.join(given) or 'none'}"
+            )
+        if self.config is not None and not isinstance(self.config.get("model_type"), str):
+            raise ValueError("config needs model_type, the architecture's name in transformers, for example llama")
+        return self
+
+
+class CausalLmConfig(_LmConfig):
+    """Settings of ``causal-lm``."""
+
+    attention: Literal["packed", "sdpa", "eager"] = Field(
+        "packed",
+        description="packed: no padding, where the architecture allows it; sdpa and eager pad the batch.",
+    )
+
+
+class Seq2SeqLmConfig(_LmConfig):
+    """Settings of ``seq2seq-lm``."""
+
+    attention: Literal["auto", "sdpa", "eager"] = Field(
+        "auto", description="transformers' attention function; auto: the fastest that the architecture has."
+    )
 
 
 class NoneConfig(Config):

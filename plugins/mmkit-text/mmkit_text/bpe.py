@@ -1,12 +1,14 @@
 """Byte-level BPE learnt from the user's data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from mmkit import BuildContext, DataError, SampleError, VocabularyAdapter
+from mmkit_text.texts import checked
 
 BEGIN, END, FIRST = 0, 1, 2
 
@@ -47,10 +49,11 @@ class Bpe(VocabularyAdapter):
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        texts = [raw for raw in raws if isinstance(raw, str) and raw]
-        if not texts:
+        texts = _usable(raws)
+        first = next(texts, None)
+        if first is None:
             raise DataError("bpe has no text to learn from: the training data has no column of this modality")
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(chain([first], texts), trainer)
         self._set(tokenizer)
 
     def _set(self, tokenizer: Tokenizer) -> None:
@@ -63,10 +66,8 @@ class Bpe(VocabularyAdapter):
         Raises:
             SampleError: not a text.
         """
-        if not isinstance(raw, str):
-            raise SampleError(f"text must be a str, got {type(raw).__name__}")
         assert self.tokenizer is not None
-        return [FIRST + i for i in self.tokenizer.encode(raw).ids[: self.max_length]]
+        return [FIRST + i for i in self.tokenizer.encode(checked(raw)).ids[: self.max_length]]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids; begin and end are left out."""
@@ -77,6 +78,17 @@ class Bpe(VocabularyAdapter):
         """Write ``tokenizer.json``."""
         assert self.tokenizer is not None
         self.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _usable(raws: Iterable[Any]) -> Iterator[str]:
+    """Texts to learn from; the others are met, and counted, when their samples are prepared."""
+    for raw in raws:
+        try:
+            text = checked(raw)
+        except SampleError:
+            continue
+        if text:
+            yield text
 
 
 def build(

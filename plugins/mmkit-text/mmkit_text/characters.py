@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmkit import BuildContext, SampleError, VocabularyAdapter
+from mmkit import BuildContext, VocabularyAdapter
+from mmkit_text.texts import checked
 
 UNKNOWN, BEGIN, END, FIRST = 0, 1, 2, 3
 
@@ -28,9 +29,7 @@ class Characters(VocabularyAdapter):
         return bool(self.characters)
 
     def _normal(self, raw: Any) -> str:
-        if not isinstance(raw, str):
-            raise SampleError(f"text must be a str, got {type(raw).__name__}")
-        text = unicodedata.normalize("NFC", raw)
+        text = unicodedata.normalize("NFC", checked(raw))
         return text.lower() if self.lowercase else text
 
     def fit(self, raws: Iterable[Any]) -> None:

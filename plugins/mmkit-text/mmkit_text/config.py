@@ -1,8 +1,8 @@
 """Settings of the components. Imports no torch."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mmkit import Config
+from mmkit import Config, LocalPath
 
 
 class WordsConfig(Config):
@@ -28,6 +28,22 @@ class BpeConfig(Config):
     lowercase: bool = Field(False, description="Ignore case.")
     min_frequency: int = Field(2, gt=0, description="Pairs seen less often are not merged.")
     max_length: int | None = Field(None, gt=0, description="Keep only the first ids of a text.")
+
+
+class TokenizerConfig(Config):
+    """Settings of ``tokenizer``; exactly one of ``path`` and ``hub`` is given."""
+
+    path: LocalPath | None = Field(None, description="A tokenizer.json, or a folder in the hub's form.")
+    hub: str | None = Field(None, description="Name on the model hub, fetched by transformers.")
+    max_length: int | None = Field(None, gt=0, description="Keep only the first ids of a text.")
+    begin: str | None = Field(None, description="Token that begins a text; default: as the tokenizer's files say.")
+    end: str | None = Field(None, description="Token that ends a text; default: as the tokenizer's files say.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TokenizerConfig":
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give exactly one of path and hub")
+        return self
 
 
 class LstmConfig(Config):

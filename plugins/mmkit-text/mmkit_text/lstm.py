@@ -23,7 +23,14 @@ class Lstm(Backbone):
     """Packed sequences: a sample's states are the same alone and in any batch."""
 
     def __init__(
-        self, rows: int, embedding_dim: int, hidden_dim: int, layers: int, bidirectional: bool, dropout: float
+        self,
+        rows: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        layers: int,
+        bidirectional: bool,
+        dropout: float,
+        output: bool = True,
     ) -> None:
         super().__init__()
         self.token_dim = embedding_dim
@@ -33,7 +40,7 @@ class Lstm(Backbone):
         self.lstm = nn.LSTM(
             embedding_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional, dropout=dropout
         )
-        self.output = nn.Linear(self.hidden_dim, max(rows, 1)) if self.generates else None
+        self.output = nn.Linear(self.hidden_dim, max(rows, 1)) if self.generates and output else None
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n token_dim"]:
         """Rows of the table."""
@@ -80,4 +87,5 @@ def build(
     context: BuildContext, *, embedding_dim: int, hidden_dim: int, layers: int, bidirectional: bool, dropout: float
 ) -> Lstm:
     """An LSTM over a table with the rows that the spec's vocabularies need."""
-    return Lstm(context.vocabulary_size, embedding_dim, hidden_dim, layers, bidirectional, dropout)
+    rows, output = context.vocabulary_size, context.generates
+    return Lstm(rows, embedding_dim, hidden_dim, layers, bidirectional, dropout, output)

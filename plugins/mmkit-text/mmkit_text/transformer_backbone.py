@@ -204,9 +204,10 @@ def build(
     prompt: str,
     tie: bool,
 ) -> Transformer:
-    """A transformer over a table with the rows that the spec's vocabularies need."""
+    """A transformer over a table with the rows that the spec's vocabularies need; a head that only reads needs
+    neither decoder blocks nor an output layer."""
     hidden = ffn or -(-dim * 8 // 3 // 16) * 16
-    decoders = (decoder_layers or layers) if form == "encoder-decoder" else 0
+    decoders = (decoder_layers or layers) if form == "encoder-decoder" and context.generates else 0
     output = context.generates and not tie
     return Transformer(
         context.vocabulary_size, dim, layers, decoders, heads, hidden, dropout, prompt == "causal", output

@@ -1,0 +1,162 @@
+"""Any causal language model of transformers as a backbone: packed rows in training, a key-value cache in decoding."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+
+from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit_text.lm_cache import select
+from mmkit_text.lm_scores import score
+from mmkit_text.lm_source import PositionLimit, load_lm, mixes_rows, table_of
+from mmkit_text.packed_attention import packed
+
+
+class CausalLmState(DecodingState):
+    """The cache, which of its places are real (padding is on the left), and the next position of every item."""
+
+    def __init__(
+        self, cache: Any, real: Bool[Tensor, "items n"], positions: Int[Tensor, " items"], longest: list[int]
+    ) -> None:
+        self.cache, self.real, self.positions, self.longest = cache, real, positions, longest
+
+    def reorder(self, items: Int[Tensor, " beams"]) -> "CausalLmState":
+        """Select items."""
+        real, positions = self.real.index_select(0, items), self.positions.index_select(0, items)
+        return CausalLmState(select(self.cache, items), real, positions, self.longest)
+
+
+class CausalLm(Backbone):
+    """Prompt and target are one causal sequence.
+
+    Args:
+        lm: a model of ``AutoModelForCausalLM``. generates: keep the output layer.
+        packs: rows of all samples run as one sequence with ``packed_attention``; else a batch padded on the right.
+    """
+
+    def __init__(self, lm: PreTrainedModel, generates: bool, packs: bool) -> None:
+        super().__init__()
+        output = lm.get_output_embeddings()
+        text = lm.config.get_text_config()
+        self.token_dim = table_of(lm).shape[1]
+        self.hidden_dim = text.hidden_size if output is None else cast("Any", output).weight.shape[1]
+        self.generates, self.packs = generates, packs and not mixes_rows(lm)
+        self.limit = PositionLimit(lm)
+        self.lm: Any = lm if generates else lm.base_model
+        self._takes = set(inspect.signature(self.trunk.forward).parameters)
+        if generates and "past_key_values" not in self._takes:
+            raise PluginError(
+                f"{type(lm).__name__} keeps no key-value cache, so it cannot decode here; "
+                "fix: use a language model with attention, or a head that reads the prompt"
+            )
+
+    @property
+    def trunk(self) -> PreTrainedModel:
+        """The model without its output layer."""
+        return cast("PreTrainedModel", self.lm.base_model)
+
+    def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n token_dim"]:
+        """The model's own table, with its scale where the table has one."""
+        return self.lm.get_input_embeddings()(ids)
+
+    def logits(self, hidden: Float[Tensor, "n hidden_dim"]) -> Float[Tensor, "n vocabulary"]:
+        """The model's own scores: output layer, scale, soft cap, bias."""
+        if not self.generates:
+            return super().logits(hidden)
+        return score(self.lm, self.trunk, hidden)
+
+    def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
+        """States of the prompt, or of the target read after the prompt.
+
+        Raises:
+            SampleError: a sequence is longer than the model's table of positions.
+        """
+        if target is None:
+            return self._run(prompt)
+        if not self.generates:
+            raise TypeError("this causal-lm was built without an output layer and does not generate")
+        pieces = [piece for pair in zip(prompt.split(), target.split(), strict=True) for piece in pair]
+        states = self._run(Ragged(torch.cat(pieces), prompt.lengths + target.lengths))
+        rows = torch.arange(len(target.values)) + torch.repeat_interleave(prompt.lengths.cumsum(0), target.lengths)
+        return target.replace(states.values.index_select(0, rows.to(states.device)))
+
+    def _run(self, tokens: Ragged) -> Ragged:
+        """All states of whole sequences."""
+        self.limit.check(tokens.sizes)
+        if tokens.values.shape[0] == 0:
+            return tokens.replace(tokens.values.new_zeros(0, self.hidden_dim))
+        if not self.packs:
+            padded, real = tokens.to_padded()
+            states = self._trunk(padded, real, torch.arange(padded.shape[1], device=padded.device).expand_as(real))
+            return Ragged.from_padded(states, tokens.lengths)
+        # the mask of ones keeps transformers from guessing documents out of the positions
+        ones = torch.ones(1, len(tokens.values), dtype=torch.bool, device=tokens.device)
+        with packed(tokens.sizes, tokens.device):
+            states = self._trunk(tokens.values[None], ones, tokens.positions()[None])
+        return tokens.replace(states[0])
+
+    def _trunk(self, tokens: Tensor, real: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
+        """One call of the model. Without ``cache`` none is made: packed positions in a cache would leak."""
+        options: dict[str, Any] = {"attention_mask": real, "position_ids": positions}
+        options |= {"past_key_values": cache, "use_cache": cache is not None}
+        known = {name: value for name, value in options.items() if name in self._takes}
+        tokens = tokens.to(table_of(self.lm).dtype)
+        states: Tensor = self.trunk(inputs_embeds=tokens, **known).last_hidden_state
+        return states
+
+    def prefill(self, prompt: Ragged) -> CausalLmState:
+        """Read the prompts, padded on the left."""
+        self.limit.check(prompt.sizes)
+        padded, real = prompt.to_padded(side="left")
+        cache = DynamicCache(config=self.lm.config)
+        if padded.shape[1]:
+            self._trunk(padded, real, (real.cumsum(1) - 1).clamp(min=0), cache)
+        return CausalLmState(cache, real, prompt.lengths.to(prompt.device), [max(prompt.sizes, default=0)])
+
+    def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
+        """Append one token to every item."""
+        assert isinstance(state, CausalLmState)
+        state.longest = [state.longest[0] + 1]
+        self.limit.check(state.longest)
+        state.real = functional.pad(state.real, (0, 1), value=True)
+        states = self._trunk(tokens[:, None], state.real, state.positions[:, None], state.cache)
+        state.positions = state.positions + 1
+        return states[:, 0]
+
+    def save_assets(self, folder: Path) -> None:
+        """``config.json``."""
+        self.lm.config.save_pretrained(folder)
+
+
+def build(
+    context: BuildContext,
+    *,
+    path: Path | None,
+    hub: str | None,
+    gguf: str | None,
+    config: Mapping[str, Any] | None,
+    dtype: str,
+    attention: str,
+) -> CausalLm:
+    """A causal language model whose table has the rows that the spec's vocabularies need.
+
+    Raises:
+        PluginError: the source is missing, broken or incomplete, or the model cannot decode.
+    """
+    lm, packs = load_lm(
+        AutoModelForCausalLM,
+        context,
+        path=path,
+        hub=hub,
+        gguf=gguf,
+        config=config,
+        dtype=dtype,
+        attention=attention,
+    )
+    return CausalLm(lm, context.generates, packs)

@@ -1,0 +1,34 @@
+"""What every vocabulary asks of a text, and the nearest of some names."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from mmkit import SampleError
+
+
+def checked(raw: Any) -> str:
+    """The value, if it is a text that UTF-8 can write.
+
+    Raises:
+        SampleError: not a ``str``, or one with half a surrogate pair in it.
+    """
+    if not isinstance(raw, str):
+        raise SampleError(f"text must be a str, got {type(raw).__name__}")
+    try:
+        raw.encode()
+    except UnicodeEncodeError as error:
+        raise SampleError(
+            f"text has half a surrogate pair, U+{ord(raw[error.start]):04X}, at character {error.start}, which is no "
+            "Unicode text; read its file with errors='replace'"
+        ) from None
+    return raw
+
+
+def nearest(got: str, allowed: Iterable[str]) -> str:
+    """A did-you-mean sentence; without a near name, the first ten of the list."""
+    names = sorted(allowed)
+    close = get_close_matches(got, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"allowed: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}"

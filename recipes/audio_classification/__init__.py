@@ -1,0 +1,1 @@
+"""Mandarin tones, trained on one recording of each syllable and tested on another."""

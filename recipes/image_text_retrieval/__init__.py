@@ -1,0 +1,1 @@
+"""Pictures and captions found by each other: stamps and emoji."""

@@ -1,0 +1,1 @@
+"""Descriptions of Debian packages to their one-line synopses."""

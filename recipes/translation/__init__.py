@@ -1,0 +1,1 @@
+"""English to Italian: the one-line synopses of Debian packages."""
