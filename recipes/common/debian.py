@@ -87,7 +87,7 @@ def _paragraphs(kind: str, language: str) -> Iterator[dict[str, str]]:
         "the names of the archive's lists",
     )
     for line in listing.splitlines():
-        created, of_language, file = (line.split("\t") + ["", ""])[:3]
+        created, of_language, file = ([*line.split("\t"), "", ""])[:3]
         if created == kind and file and (not language or of_language == language):
             yield from parse_paragraphs(_run(["/usr/lib/apt/apt-helper", "cat-file", file], file))
 

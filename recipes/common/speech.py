@@ -25,7 +25,9 @@ class Speaker:
     def __init__(self, voice: str = "en-us", rate: int = 190) -> None:
         self.library, self.native_rate = _library()
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"eSpeak NG has no voice {voice!r}; try 'en-us', 'de', 'fr', or a variant such as 'en-us+f3'")
+            raise ValueError(
+                f"eSpeak NG has no voice {voice!r}; try 'en-us', 'de', 'fr', or a variant such as 'en-us+f3'"
+            )
         self.library.espeak_SetParameter(_RATE, rate, 0)
 
     def __call__(self, text: str) -> "np.ndarray":

@@ -74,7 +74,11 @@ def state_dict(arrays: dict[str, "np.ndarray"]) -> dict[str, torch.Tensor]:
             state[f"model.encoder.{name}.{kind}"] = _tensor(arrays[f"encoder/{name}/{kind}"])
     for side in ("encoder", "decoder"):
         state |= dict(_norm(arrays, f"{side}/layer_norm", f"model.{side}.layer_norm"))
-        layers = {name.split("/")[1] for name in arrays if name.startswith(f"{side}/layer_") and "layer_norm/" not in name[:20]}
+        layers = {
+            name.split("/")[1]
+            for name in arrays
+            if name.startswith(f"{side}/layer_") and "layer_norm/" not in name[:20]
+        }
         for layer in sorted(layers):
             number = layer.removeprefix("layer_")
             state |= dict(_layer(arrays, f"{side}/{layer}", f"model.{side}.layers.{number}", side == "decoder"))
@@ -83,7 +87,9 @@ def state_dict(arrays: dict[str, "np.ndarray"]) -> dict[str, torch.Tensor]:
 
 def _layer(arrays: dict[str, "np.ndarray"], old: str, new: str, cross: bool) -> Iterator[tuple[str, torch.Tensor]]:
     yield from _norm(arrays, f"{old}/self_attention/layer_norm", f"{new}.self_attn_layer_norm")
-    yield from _projections(arrays, f"{old}/self_attention/linear_0", f"{new}.self_attn", ["q_proj", "k_proj", "v_proj"])
+    yield from _projections(
+        arrays, f"{old}/self_attention/linear_0", f"{new}.self_attn", ["q_proj", "k_proj", "v_proj"]
+    )
     yield from _projections(arrays, f"{old}/self_attention/linear_1", f"{new}.self_attn", ["out_proj"])
     if cross:
         yield from _norm(arrays, f"{old}/attention/layer_norm", f"{new}.encoder_attn_layer_norm")

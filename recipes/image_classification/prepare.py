@@ -37,7 +37,11 @@ def make(folder: Path) -> None:
     train = read_idx(data / "train-images-idx3-ubyte.gz"), read_idx(data / "train-labels-idx1-ubyte.gz")
     test = read_idx(data / "t10k-images-idx3-ubyte.gz"), read_idx(data / "t10k-labels-idx1-ubyte.gz")
     tested = {picture.tobytes() for picture in test[0]}
-    rows = [{"at": i, "key": picture.tobytes().hex()} for i, picture in enumerate(train[0]) if picture.tobytes() not in tested]
+    rows = [
+        {"at": i, "key": picture.tobytes().hex()}
+        for i, picture in enumerate(train[0])
+        if picture.tobytes() not in tested
+    ]
     parts = split(rows, lambda row: row["key"], test=0.0, valid=VALID)
     counts = {}
     for part in ("train", "valid"):
@@ -67,7 +71,9 @@ def read_idx(path: Path) -> "np.ndarray":
     shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
     body = np.frombuffer(data, np.uint8, offset=4 + 4 * rank)
     if zeros or kind != 8 or body.size != np.prod(shape):
-        raise RecipeError(f"{path.name} is not an IDX file of bytes: header {data[:4].hex()}, {body.size} bytes, {shape}")
+        raise RecipeError(
+            f"{path.name} is not an IDX file of bytes: header {data[:4].hex()}, {body.size} bytes, {shape}"
+        )
     return body.reshape(shape)
 
 

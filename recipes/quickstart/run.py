@@ -64,7 +64,9 @@ def main() -> None:
     for task, result in results.items():
         metric, base, what = trivial[task]
         value = result.metrics[metric]
-        figures.append({"task": task, "metric": metric, "value": f"{value:.3g}", "baseline": f"{base:.3g}", "what": what})
+        figures.append(
+            {"task": task, "metric": metric, "value": f"{value:.3g}", "baseline": f"{base:.3g}", "what": what}
+        )
         title, note = TITLES[task]
         extra = "  ".join(f"{name} {number:.3f}" for name, number in result.metrics.items())
         note = f"{note} {extra}. Green: equal to the reference; red: not. Below each answer, the reference."

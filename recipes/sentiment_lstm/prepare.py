@@ -5,6 +5,7 @@ Writes ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` with the columns ``te
 ``seed2/`` hold the same rows split otherwise.
 """
 
+import itertools
 import tarfile
 from collections import Counter
 from math import log
@@ -66,7 +67,9 @@ def _snippets(package: Path) -> list[dict[str, Any]]:
         if len(parts) == 3:
             rating, text = float(parts[1]), parts[2].strip()
             label = "pos" if rating > 0 else "neg"
-            rows.setdefault(text, {"text": text, "label": label, "positive": int(rating > 0), "rating": round(rating, 4)})
+            rows.setdefault(
+                text, {"text": text, "label": label, "positive": int(rating > 0), "rating": round(rating, 4)}
+            )
     return list(rows.values())
 
 
@@ -89,7 +92,7 @@ def _naive_bayes(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> flo
 
 def _features(text: str) -> set[str]:
     words = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower()).split()
-    return {*words, *map(" ".join, zip(words, words[1:], strict=False))}
+    return {*words, *map(" ".join, itertools.pairwise(words))}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,13 @@ def make(folder: Path) -> None:
             continue
         seen.add(pair)
         rows.append(
-            {"description": pair[0], "synopsis": pair[1], "package": one.package, "section": one.section, "family": family}
+            {
+                "description": pair[0],
+                "synopsis": pair[1],
+                "package": one.package,
+                "section": one.section,
+                "family": family,
+            }
         )
     parts = split(rows, lambda row: row["family"], test=TEST, valid=VALID)
     parts |= {part: few_a_family(parts[part]) for part in ("valid", "test")}

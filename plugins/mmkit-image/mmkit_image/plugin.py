@@ -1,0 +1,31 @@
+"""What this plugin offers. Imports no torch."""
+
+from mmkit import Component, hookimpl
+
+
+def _encoder(name: str, module: str, config: str, summary: str) -> Component:
+    return Component(
+        kind="encoder",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_image.{module}:build",
+        config=f"mmkit_image.config:{config}",
+        modality="image",
+    )
+
+
+@hookimpl
+def mmkit_components() -> list[Component]:
+    """Encoders of images."""
+    return [
+        _encoder(
+            "timm",
+            "timm_encoder",
+            "TimmConfig",
+            "Any timm model: tokens of its last map or of any stage, or one pooled row.",
+        ),
+        _encoder(
+            "hf-vision", "hf_vision", "HfVisionConfig", "Any transformers vision tower (CLIP, SigLIP, DINOv2, ViT …)."
+        ),
+        _encoder("cnn", "cnn", "CnnConfig", "Small residual convolutional network, to learn from scratch."),
+    ]
