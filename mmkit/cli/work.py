@@ -22,6 +22,7 @@ def _progress() -> Any:
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON file.")],
     output: Annotated[Optional[Path], typer.Option(help="Folder of the model; default: train.output.")] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(help="In place of train.seed.")] = None,  # noqa: UP045
 ) -> None:
     """Build, train and save the model of a spec."""
     from mmkit.training.run import train as run
@@ -34,7 +35,8 @@ def train(
                 bars[stage] = progress.add_task(stage, total=of)
             progress.update(bars[stage], completed=at)
 
-        run(spec, output=output, say=lambda line: progress.console.print(line, highlight=False), step=step)
+        say = lambda line: progress.console.print(line, highlight=False)  # noqa: E731
+        run(spec, output=output, seed=seed, say=say, step=step)
 
 
 def evaluate(

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def train(
     spec: "str | os.PathLike[str] | Mapping[str, Any]",
     *,
     output: str | Path | None = None,
+    seed: int | None = None,
     say: Say = print,
     step: Step | None = None,
 ) -> Model:
@@ -39,6 +41,7 @@ def train(
 
     Args:
         output: folder of the saved model; default ``train.output``.
+        seed: in place of ``train.seed``.
         say: receives one line of text at a time. step: receives (stage, step, steps, logs) for progress bars.
 
     Raises:
@@ -48,6 +51,9 @@ def train(
     settings = planned.spec.train
     if settings is None:
         raise SpecError([planned.source.problem((), "the spec has no train section", "add train: {stages: [...]}")])
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+        planned = replace(planned, spec=planned.spec.model_copy(update={"train": settings}))
     sources = open_all(planned, "train")
     model = build(planned, fit=_Fit(sources, planned))
     if torch.cuda.is_available():

@@ -1,0 +1,127 @@
+"""One command a recipe: data, training, evaluation on held-out rows, reloading, and the table beside the baseline."""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipes.common.cache import cache_root, made_once, recipe_folder, write_json
+from recipes.common.errors import RecipeError
+from recipes.common.weights import WEIGHTS
+
+RECIPES = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of a recipe's table: ``metric`` of ``task``, beside ``baseline.json[baseline][of]``."""
+
+    task: str
+    metric: str
+    baseline: str
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One spec of a recipe and the figures it is judged by."""
+
+    spec: str
+    figures: Sequence[Figure]
+
+
+def run(
+    name: str,
+    version: str,
+    make: Callable[[Path], None],
+    variants: Sequence[Variant],
+    weights: Sequence[str] = (),
+) -> None:
+    """The whole command line of ``python -m recipes.<name>``."""
+    parser = argparse.ArgumentParser(prog=f"python -m recipes.{name}", description=f"Run the recipe {name!r}.")
+    specs = [variant.spec for variant in variants]
+    parser.add_argument("--only", choices=specs, nargs="*", default=specs, help="the specs to run; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
+    options = parser.parse_args()
+    try:
+        link(name, made_once(recipe_folder(name), version, make)[0], [WEIGHTS[one]() for one in weights])
+    except RecipeError as error:
+        raise SystemExit(f"{name}: {error}") from None
+    use_all_cores()
+    baselines = json.loads((recipe_folder(name) / "baseline.json").read_text("utf-8"))
+    for variant in variants:
+        if variant.spec in options.only:
+            print_table(name, variant, trained(name, variant.spec, options.seed), baselines)
+
+
+def link(name: str, data: Path, weights: Sequence[Path] = ()) -> None:
+    """Show the cache beside the specs, as ``data`` and ``weights``, so that they need no path of this machine."""
+    wanted = {"data": data, **({"weights": cache_root() / "weights"} if weights else {})}
+    for shown, target in wanted.items():
+        path = RECIPES / name / shown
+        if path.is_symlink():
+            path.unlink()
+        path.symlink_to(target.resolve(), target_is_directory=True)
+
+
+def use_all_cores() -> int:
+    """Let torch use every core this process may run on; how many."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    return cores
+
+
+def trained(name: str, spec: str, seed: int) -> dict[str, Any]:
+    """Train one spec, evaluate, save, reload, predict again; the results, also written to ``runs/``."""
+    import mmkit
+
+    output = Path("runs") / name / f"{Path(spec).stem}-{seed}"
+    started = time.monotonic()
+    model = mmkit.train(RECIPES / name / spec, output=output, seed=seed)
+    seconds = time.monotonic() - started
+    results = mmkit.evaluate(model)
+    again = mmkit.evaluate(mmkit.load(output), limit=16)
+    figures = {task: result.metrics for task, result in results.items()}
+    same = all(result.predictions == results[task].predictions[:16] for task, result in again.items())
+    answers = {
+        task: [
+            {"prediction": prediction, "reference": reference, "row": address}
+            for prediction, reference, address in zip(
+                result.predictions[:20], result.references[:20], result.addresses[:20], strict=True
+            )
+        ]
+        for task, result in results.items()
+    }
+    given = {
+        "spec": spec,
+        "seed": seed,
+        "train_seconds": round(seconds),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "reloaded_predicts_the_same": same,
+        "metrics": figures,
+        "answers": answers,
+    }
+    write_json(output / "results.json", given)
+    return given
+
+
+def print_table(name: str, variant: Variant, given: dict[str, Any], baselines: dict[str, Any]) -> None:
+    """The figures, as the rows of the table in the recipe's README."""
+    print(
+        f"\n{name}/{variant.spec}: {given['parameters']:,} parameters, seed {given['seed']}, "
+        f"trained {given['train_seconds']} s; reloaded, it predicts the same: {given['reloaded_predicts_the_same']}"
+    )
+    print("| task | metric | value | baseline | what the baseline does |\n|---|---|---|---|---|")
+    for figure in variant.figures:
+        value = given["metrics"][figure.task][figure.metric]
+        base = baselines[figure.baseline][figure.of or figure.metric]
+        print(f"| {figure.task} | {figure.metric} | {value:.4g} | {base:.4g} | {figure.baseline} |")
+    for task, answers in given["answers"].items():
+        for one in answers[:4]:
+            print(f"  {task}: {one['prediction']!r}, reference {one['reference']!r}")
