@@ -1,0 +1,26 @@
+"""What this plugin offers. Imports no torch."""
+
+from mmkit import Component, hookimpl
+
+
+def _encoder(name: str, module: str, config: str, summary: str) -> Component:
+    return Component(
+        kind="encoder",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_audio.{module}:build",
+        config=f"mmkit_audio.config:{config}",
+        modality="audio",
+    )
+
+
+@hookimpl
+def mmkit_components() -> list[Component]:
+    """Encoders of sound."""
+    return [
+        _encoder("log-mel", "log_mel", "LogMelConfig", "Log-mel spectrogram, computed on the model's device."),
+        _encoder("conformer", "conformer", "ConformerConfig", "Log-mel and torchaudio's Conformer, from scratch."),
+        _encoder(
+            "hf-audio", "hf_audio", "HfAudioConfig", "Audio encoders of transformers: Whisper, wav2vec 2.0, HuBERT …"
+        ),
+    ]

@@ -1,0 +1,136 @@
+"""The Conformer, compared with torchaudio's own, alone and packed."""
+
+import copy
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import torch
+import torchaudio
+from mmkit_audio.config import ConformerConfig
+from mmkit_audio.conformer import ConformerEncoder, build
+from mmkit_audio.spec_augment import mask_bands, shift_bands
+from pydantic import ValidationError
+
+from mmkit import BuildContext, PluginError, Ragged
+
+
+def made(**options: Any) -> ConformerEncoder:
+    torch.manual_seed(0)
+    given = {"dim": 32, "layers": 2, "kernel": 7, "n_mels": 40, **options}
+    return build(BuildContext(), **ConformerConfig(**given).model_dump())
+
+
+def batch_of(encoder: Any, clips: Sequence[Any]) -> Any:
+    processor = encoder.processor()
+    return processor.collate([processor(clip) for clip in clips])
+
+
+def settled(encoder: ConformerEncoder, clips: Sequence[Any]) -> ConformerEncoder:
+    """In evaluation mode, with running statistics that are not those of a fresh layer."""
+    with torch.no_grad():
+        encoder.train()(batch_of(encoder, clips))
+    return encoder.eval()
+
+
+def test_one_clip_gives_what_torchaudio_gives(clips: Sequence[Any]) -> None:
+    encoder = settled(made(), clips)
+    reference = torchaudio.models.Conformer(32, 4, 128, 2, 7)
+    reference.load_state_dict(encoder.conformer.state_dict())
+    seen: list[Any] = []
+    encoder.conformer.register_forward_pre_hook(lambda _, args: seen.append(args))
+    with torch.no_grad():
+        got = encoder(batch_of(encoder, clips[:1]))
+        wanted = reference.eval()(*seen[0])[0][0]
+    torch.testing.assert_close(got.values, wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 1}, {"stride": 8}, {"features": "pooled"}])
+def test_a_clip_is_the_same_alone_and_among_others(options: Any, clips: Sequence[Any]) -> None:
+    encoder = settled(made(**options), clips)
+    processor = encoder.processor()
+    with torch.no_grad():
+        together = encoder(batch_of(encoder, clips))
+        for clip, rows in zip(clips, together.split(), strict=True):
+            alone = encoder(batch_of(encoder, [clip]))
+            torch.testing.assert_close(alone.values, rows, atol=1e-5, rtol=0)
+            assert alone.sizes == [processor.num_features(processor(clip))]
+
+
+def test_statistics_of_training_leave_padding_out(clips: Sequence[Any]) -> None:
+    """A batch with one long clip and one short clip moves the running mean as their real frames alone do."""
+    encoder = made(dropout=0.0, layers=1).train()
+    norm = next(m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm1d))
+    seen: list[torch.Tensor] = []
+    convolution = encoder.conformer.conformer_layers[0].conv_module.sequential[2]
+    convolution.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+    rows = encoder(batch_of(encoder, clips)).sizes
+    real = torch.cat([out[:, :count].T for out, count in zip(seen[0], rows, strict=True)])
+    torch.testing.assert_close(norm.running_mean, 0.1 * real.mean(0), atol=1e-6, rtol=1e-4)
+
+
+def test_gradients_reach_every_parameter(clips: Sequence[Any]) -> None:
+    encoder = made().train()
+    encoder(batch_of(encoder, clips)).values.square().sum().backward()
+    dead = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert [name for name in dead if "in_proj_bias" not in name] == []
+
+
+def test_weights_go_through_an_empty_model(clips: Sequence[Any]) -> None:
+    encoder = settled(made(), clips)
+    again = made()
+    again.load_state_dict(encoder.state_dict())
+    batch = batch_of(encoder, clips)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(batch).values, encoder(batch).values)
+
+
+def test_augmentation_changes_training_only(clips: Sequence[Any]) -> None:
+    encoder = settled(made(augment=["mask", "shift"], dropout=0.0), clips)
+    batch = batch_of(encoder, clips)
+    with torch.no_grad():
+        assert torch.equal(encoder(batch).values, copy.deepcopy(encoder)(batch).values)
+        encoder.train()
+        assert not torch.equal(encoder(batch).values, encoder(batch).values)
+
+
+def test_masks_blank_bands_and_spans_of_each_clip() -> None:
+    torch.manual_seed(0)
+    frames = Ragged.of([torch.randn(50, 40), torch.randn(200, 40)])
+    masked = mask_bands(frames)
+    for before, after in zip(frames.split(), masked.split(), strict=True):
+        changed = before != after
+        assert 0 < changed.float().mean() < 0.8
+        assert torch.equal(after[changed], before.mean().expand(int(changed.sum())))
+
+
+def test_a_shift_moves_whole_bands() -> None:
+    torch.manual_seed(2)
+    frames = Ragged.of([torch.arange(40.0).repeat(5, 1)])
+    moved = shift_bands(frames, 4).values
+    assert (moved[0] == moved).all()
+    assert 0 < (moved[0, 10] - 10).abs() <= 4
+
+
+def test_a_config_that_cannot_be_built_is_refused() -> None:
+    with pytest.raises(ValidationError, match="dim 30 is no multiple of heads 4"):
+        ConformerConfig(dim=30)
+    with pytest.raises(ValidationError, match="kernel must be odd, got 8"):
+        ConformerConfig(kernel=8)
+
+
+def test_a_torchaudio_that_does_not_load_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(PluginError) as error:
+        made()
+    assert str(error.value) == (
+        "conformer needs torchaudio, which does not load: ModuleNotFoundError: No module named 'torchaudio.models'; "
+        "'torchaudio' is not a package\n"
+        f"    got: torchaudio {version('torchaudio')} beside torch {torch.__version__}\n"
+        "    fix: install builds for one CUDA version; seen to work together: "
+        "pip install torch==2.14.1 torchvision==0.29.1 torchaudio==2.11.0"
+    )
