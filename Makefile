@@ -2,7 +2,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: env test test-all lint
+.PHONY: env demo test test-all lint
 env: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
@@ -23,3 +23,10 @@ test: env lint
 
 test-all: env lint
 	$(PY) -m pytest -n 2
+
+.venv/.demo: .venv/.ready requirements/demo.txt
+	$(PY) -m pip install -q -r requirements/demo.txt
+	touch $@
+
+demo: .venv/.demo
+	env -u OMP_NUM_THREADS $(PY) -m recipes.quickstart.run

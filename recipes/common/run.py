@@ -40,8 +40,8 @@ def run(
     make: Callable[[Path], None],
     variants: Sequence[Variant],
     weights: Sequence[str] = (),
-) -> None:
-    """The whole command line of ``python -m recipes.<name>``."""
+) -> list[dict[str, Any]]:
+    """The whole command line of ``python -m recipes.<name>``; what ``trained`` gave for each spec."""
     parser = argparse.ArgumentParser(prog=f"python -m recipes.{name}", description=f"Run the recipe {name!r}.")
     specs = [variant.spec for variant in variants]
     parser.add_argument("--only", choices=specs, nargs="*", default=specs, help="the specs to run; default: all")
@@ -53,9 +53,12 @@ def run(
         raise SystemExit(f"{name}: {error}") from None
     use_all_cores()
     baselines = json.loads((recipe_folder(name) / "baseline.json").read_text("utf-8"))
+    given = []
     for variant in variants:
         if variant.spec in options.only:
-            print_table(name, variant, trained(name, variant.spec, options.seed), baselines)
+            given.append(trained(name, variant.spec, options.seed))
+            print_table(name, variant, given[-1], baselines)
+    return given
 
 
 def link(name: str, data: Path, weights: Sequence[Path] = ()) -> None:
@@ -86,9 +89,9 @@ def trained(name: str, spec: str, seed: int) -> dict[str, Any]:
     model = mmkit.train(RECIPES / name / spec, output=output, seed=seed)
     seconds = time.monotonic() - started
     results = mmkit.evaluate(model)
-    again = mmkit.evaluate(mmkit.load(output), limit=16)
+    first, again = mmkit.evaluate(model, limit=16), mmkit.evaluate(mmkit.load(output), limit=16)
     figures = {task: result.metrics for task, result in results.items()}
-    same = all(result.predictions == results[task].predictions[:16] for task, result in again.items())
+    same = all(result.predictions == first[task].predictions for task, result in again.items())
     answers = {
         task: [
             {"prediction": prediction, "reference": reference, "row": address}
@@ -124,4 +127,4 @@ def print_table(name: str, variant: Variant, given: dict[str, Any], baselines: d
         print(f"| {figure.task} | {figure.metric} | {value:.4g} | {base:.4g} | {figure.baseline} |")
     for task, answers in given["answers"].items():
         for one in answers[:4]:
-            print(f"  {task}: {one['prediction']!r}, reference {one['reference']!r}")
+            print(f"  {task}: {str(one['prediction'])[:200]}, reference {one['reference']!r}")

@@ -19,7 +19,7 @@ from recipes.common.fetch import PACKAGES, pip_package
 from recipes.common.report import main
 from recipes.common.split import shuffled, split
 
-NAME, VERSION = "sentiment_lstm", "1"
+NAME, VERSION = "sentiment_lstm", "2"
 TEST, VALID = 0.10, 0.10
 CLEAR = 0.5
 SEEDS = ("", "1", "2")
@@ -44,10 +44,11 @@ def make(folder: Path) -> None:
         for part, rows in parts.items():
             write_jsonl(where / f"{part}.jsonl", shuffled(rows, lambda row: row["text"], seed))
         train, test = parts["train"], parts["test"]
-        baselines[f"split seed {seed or '0'}"] = {
-            "rows": {part: len(rows) for part, rows in parts.items()},
-            "always the commonest label": majority([r["label"] for r in train], [r["label"] for r in test]),
-            "naive Bayes on words and pairs of words": {"accuracy": round(_naive_bayes(train, test), 4)},
+        name = f"seed {seed}: " if seed else ""
+        baselines |= {
+            f"{name}rows": {part: len(rows) for part, rows in parts.items()},
+            f"{name}always the commonest label": majority([r["label"] for r in train], [r["label"] for r in test]),
+            f"{name}naive Bayes on words and pairs of words": {"accuracy": round(_naive_bayes(train, test), 4)},
         }
     write_json(folder / "baseline.json", baselines)
 

@@ -77,10 +77,10 @@ def make(folder: Path) -> None:
 def _rows(clips: Path, texts: Path, folder: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
     (sounds,) = (clips / "usr/share/asterisk/sounds").glob("en_US_*")
     (listing,) = (texts / "usr/share/doc/asterisk-core-sounds-en").glob("core-sounds-en.txt*")
-    opened = gzip.open(listing, "rt", encoding="utf-8") if listing.suffix == ".gz" else listing.open(encoding="utf-8")
     rows: list[dict[str, Any]] = []
     left_out = {"no words": 0, "no clip": 0, "longer than 30 s": 0}
-    with opened as file:
+    open_text = gzip.open if listing.suffix == ".gz" else open
+    with open_text(listing, "rt", encoding="utf-8") as file:
         for line in file:
             name, colon, transcript = line.strip().partition(": ")
             if not colon or line.startswith(";"):

@@ -48,6 +48,9 @@ class ConformerConfig(MelConfig):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout.")
     stride: Literal[1, 2, 4, 8] = Field(4, description="Windows a feature row, by convolutions of stride 2.")
     features: Literal["tokens", "pooled"] = Field("tokens", description="pooled: the mean over time, one row a clip.")
+    positions: bool = Field(
+        True, description="Add sinusoidal positions before the blocks, whose attention knows none of its own."
+    )
     augment: list[Literal["mask", "shift"]] = Field(
         [],
         description="Changes while training: mask blanks bands of mels and spans of time (SpecAugment), "

@@ -1,6 +1,8 @@
 """Log-mel, convolutions that shorten it, and torchaudio's Conformer (Gulati et al. 2020), exact on packed clips."""
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -60,6 +62,14 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         return rows.masked_scatter(mask[..., None], normal.to(rows.dtype)).transpose(1, 2)
 
 
+@lru_cache(maxsize=64)
+def sinusoids(rows: int, dim: int) -> Float[Tensor, "rows dim"]:
+    """Positions as sines and cosines of wavelengths from 2π to 10000 · 2π (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10_000.0) / dim))
+    angles = torch.arange(rows)[:, None] * rates[None]
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]
+
+
 class ConformerEncoder(Encoder):
     """Log-mel → convolutions of stride 2 → Conformer blocks."""
 
@@ -75,9 +85,11 @@ class ConformerEncoder(Encoder):
         dropout: float,
         stride: int,
         features: Literal["tokens", "pooled"] = "tokens",
+        positions: bool = True,
         augment: Sequence[Literal["mask", "shift"]] = (),
     ) -> None:
         super().__init__()
+        self.positions = positions
         self.mel, self.prepared, self.features, self.augment = mel, prepared, features, tuple(augment)
         self.feature_dim = dim
         halvings = stride.bit_length() - 1
@@ -112,7 +124,10 @@ class ConformerEncoder(Encoder):
             frames = mask_bands(frames)
         padded = frames.to(dtype=self.input_norm.weight.dtype).to_padded()[0]
         hidden, lengths, mask = self._shorten(padded.transpose(1, 2), frames.lengths)
-        hidden = self.dropout(self.input_norm(hidden.transpose(1, 2)))
+        hidden = self.input_norm(hidden.transpose(1, 2))
+        if self.positions:
+            hidden = hidden + sinusoids(hidden.shape[1], hidden.shape[2]).to(hidden)
+        hidden = self.dropout(hidden)
         self.real.mask = mask
         try:
             hidden = self.conformer(hidden, lengths.to(hidden.device))[0]
@@ -156,11 +171,12 @@ def build(
     dropout: float,
     stride: int,
     features: Literal["tokens", "pooled"],
+    positions: bool,
     augment: list[Literal["mask", "shift"]],
 ) -> ConformerEncoder:
     """Fresh weights."""
     reading = Reading(raw_rate, resample, Limits(max_seconds, max_mebibytes))
     mel, processor = mel_of(reading, sample_rate, n_mels, window_ms, hop_ms, stride, features == "pooled")
     return ConformerEncoder(
-        mel, processor, dim, layers, heads, ffn_dim or 4 * dim, kernel, dropout, stride, features, augment
+        mel, processor, dim, layers, heads, ffn_dim or 4 * dim, kernel, dropout, stride, features, positions, augment
     )

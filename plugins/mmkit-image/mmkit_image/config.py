@@ -1,6 +1,6 @@
 """Settings of the components. Imports no torch."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,7 +45,7 @@ class TimmConfig(Config):
     std: Deviation | None = Field(None, description=f"{_STD}; default: that of the weights timm knows.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "TimmConfig":
         if self.weights is not None and self.pretrained:
             raise ValueError("weights and pretrained exclude each other: leave one of them out")
         if self.match == "order" and self.weights is None:
@@ -76,7 +76,7 @@ class HfVisionConfig(Config):
     std: Deviation | None = Field(None, description=f"{_STD}; {_SAID}, else 0.5.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "HfVisionConfig":
         if sum(source is not None for source in (self.path, self.hub, self.config)) != 1:
             raise ValueError("give exactly one of path (a folder), hub (a name) and config (an architecture)")
         if self.config is not None and not isinstance(self.config.get("model_type"), str):

@@ -3,7 +3,7 @@
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import timm
 import torch
@@ -64,7 +64,7 @@ class TimmEncoder(ImageEncoder):
             return self.model.forward_head(last, pre_logits=True)[:, None]
         return self._tokens(last)
 
-    def _tokens(self, last: Tensor) -> Tensor:
+    def _tokens(self, last: Any) -> Tensor:
         if not isinstance(last, Tensor) or last.ndim not in (3, 4):
             raise PluginError(
                 f"the timm model {_name(self.model)!r} gives no single map of places; use features: pooled, or out_index"
@@ -76,7 +76,7 @@ class TimmEncoder(ImageEncoder):
             return last.flatten(1, 2)
         return last.flatten(2).transpose(1, 2)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "TimmEncoder":
         """As ever, but the running statistics of frozen normalisation layers stay."""
         super().train(mode)
         if self.freeze_norm:

@@ -29,7 +29,7 @@ class Recurrent(TextEncoder):
     ) -> None:
         super().__init__(processor)
         self.feature_dim = hidden_dim * (2 if bidirectional else 1)
-        self.table = nn.Embedding(self.vocabulary.size, embedding_dim)
+        self.table = _table(self.vocabulary.size, embedding_dim)
         make = nn.LSTM if cell == "lstm" else nn.GRU
         self.layers = make(
             embedding_dim,
@@ -43,7 +43,7 @@ class Recurrent(TextEncoder):
 
     def resize(self, size: int) -> None:
         """A fresh table."""
-        self.table = nn.Embedding(size, self.table.embedding_dim)
+        self.table = _table(size, self.table.embedding_dim)
 
     def rows(self, ids: Ragged) -> Ragged:
         """States of the last layer, one an id."""
@@ -51,6 +51,13 @@ class Recurrent(TextEncoder):
         packed = pack_padded_sequence(padded, ids.lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.layers(packed)[0], batch_first=True)
         return Ragged.from_padded(states, ids.lengths)
+
+
+def _table(size: int, width: int) -> nn.Embedding:
+    """Small at first, as in Keras: with PyTorch's N(0, 1) a classifier of few texts learns them by heart."""
+    table = nn.Embedding(size, width)
+    nn.init.uniform_(table.weight, -0.05, 0.05)
+    return table
 
 
 def build_lstm(
