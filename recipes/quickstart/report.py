@@ -95,6 +95,7 @@ def cards(task: str, results: Any, rows: list[dict[str, Any]], root: Path) -> li
     for index in choose(results):
         row, output, reference = rows[index], answer(results.predictions[index]), results.references[index]
         card = {"output": output or "(nothing)", "reference": reference, "right": output == reference}
+        card |= {"image": "", "audio": "", "text": ""}
         if task in ("caption", "tone"):
             card["image"] = data_uri((root / row["image"]).read_bytes(), "image/png")
         elif task == "transcribe":

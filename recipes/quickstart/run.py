@@ -44,12 +44,15 @@ BASELINES = {
 
 def main() -> None:
     """Run the demo and print where the report is."""
-    started = time.monotonic()
-    console = Console()
     try:
-        folder, _ = made_once(recipe_folder(NAME), VERSION, make)
-    except RecipeError as error:
+        _run(Console())
+    except (RecipeError, mmkit.MmkitError) as error:
         raise SystemExit(f"{NAME}: {error}") from None
+
+
+def _run(console: Console) -> None:
+    started = time.monotonic()
+    folder, _ = made_once(recipe_folder(NAME), VERSION, make)
     link(NAME, folder)
     cores = use_all_cores()
     prepared = time.monotonic()
@@ -98,7 +101,7 @@ def _train(console: Console) -> mmkit.Model:
             progress.update(bar, completed=at, total=of)
 
         return mmkit.train(
-            HERE / "spec.yaml", output=OUTPUT, step=step, say=lambda line: console.print(line, highlight=False)
+            HERE / "spec.yaml", output=OUTPUT, step=step, say=lambda line: console.print(line, highlight=False, soft_wrap=True)
         )
 
 
