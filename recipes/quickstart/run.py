@@ -101,7 +101,10 @@ def _train(console: Console) -> mmkit.Model:
             progress.update(bar, completed=at, total=of)
 
         return mmkit.train(
-            HERE / "spec.yaml", output=OUTPUT, step=step, say=lambda line: console.print(line, highlight=False, soft_wrap=True)
+            HERE / "spec.yaml",
+            output=OUTPUT,
+            step=step,
+            say=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
 
 
