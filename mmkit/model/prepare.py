@@ -8,23 +8,10 @@ from typing import Any
 from mmkit.errors import SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
+from mmkit.model.locate import located
 from mmkit.spec.template import Literal
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
-
-
-def inside(root: Path, value: str) -> Path:
-    """A path from a manifest, resolved and inside the data root.
-
-    Raises:
-        SampleError: it leaves the root (``..``, absolute, symlink), or is a URL.
-    """
-    if "://" in value:
-        raise SampleError(f"{value!r} is a URL; only files under {root} are read")
-    path, root = (root / value).resolve(), root.resolve()
-    if not path.is_relative_to(root):
-        raise SampleError(f"{value!r} leaves the data folder {root}; put the file inside it, or set data.root")
-    return path
 
 
 @dataclass(frozen=True)
@@ -88,8 +75,9 @@ class Preparer:
 
     def _media(self, modality: str, raw: Any) -> Media:
         processor = self.processors[modality]
-        if self.root is not None and isinstance(raw, str) and processor.strings_are_paths:
-            raw = inside(self.root, raw)
+        if self.root is not None and processor.strings_are_paths:
+            data = self.plan.spec.data
+            raw = located(raw, self.root, data.urls if data else None)
         item = processor(raw)
         features = processor.num_features(item)
         adapter = self.adapters.get(f"{modality}.adapter")

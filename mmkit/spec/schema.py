@@ -88,6 +88,17 @@ class DataSource(Strict):
     limit: int | None = Field(None, gt=0, description="Use only the first rows.")
 
 
+class Urls(Strict):
+    """Which URLs in media columns are fetched."""
+
+    hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1
+    )
+    private: bool = Field(False, description="Whether a host may have a private, loopback or link-local address.")
+    max_mebibytes: float = Field(64, gt=0, description="Largest content.")
+    seconds: float = Field(20, gt=0, description="Longest time for one URL, redirects included.")
+
+
 class Data(Strict):
     """Where samples come from."""
 
@@ -95,6 +106,9 @@ class Data(Strict):
     valid: list[DataSource] = Field([], description="Sources to watch while training.")
     test: list[DataSource] = Field([], description="Held-out sources for evaluation.")
     root: str | None = Field(None, description="Folder that media paths must stay in; default: that of the manifest.")
+    urls: Urls | None = Field(
+        None, description="Fetch http(s) URLs in media columns; without it a URL is a bad sample."
+    )
     on_bad_sample: Literal["raise", "skip"] = Field("raise", description="What a bad row does.")
     max_bad: float = Field(0.01, ge=0, le=1, description="Largest share of bad rows before a skipping run stops.")
     workers: int = Field(0, ge=0, description="Data workers.")
