@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 class Config(BaseModel):
     """A component's settings: frozen, unknown keys refused, every field documented with ``Field(description=…)``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:

@@ -10,7 +10,7 @@ import yaml
 
 from mmkit.errors import Problem, SpecError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 500_000
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 
@@ -51,7 +51,9 @@ def read_source(spec: "str | os.PathLike[str] | Mapping[str, Any]", root: Path |
         SpecError: the file is missing, too large, not UTF-8, not YAML, or its nesting is hostile.
     """
     if isinstance(spec, Mapping):
-        return Source(dict(spec), root or Path.cwd())
+        source = Source(None, root or Path.cwd())
+        source.data = _Plain(source).convert(spec, ())
+        return source
     path = Path(spec)
     source = Source(None, root or path.resolve().parent, str(spec))
     try:
@@ -62,34 +64,83 @@ def read_source(spec: "str | os.PathLike[str] | Mapping[str, Any]", root: Path |
     if len(raw) > MAX_BYTES:
         raise SpecError([source.problem((), f"the file has {len(raw):,} bytes; at most {MAX_BYTES:,} are read")])
     try:
-        node = yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(raw.decode("utf-8"), Loader=_CappedLoader)
     except UnicodeDecodeError as error:
         raise SpecError([source.problem((), f"not UTF-8 text: {error.reason} at byte {error.start}")]) from None
-    except RecursionError:
-        raise SpecError([source.problem((), f"nested deeper than {MAX_DEPTH} levels")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        message = what if isinstance(error, _TooMuch) else f"not valid YAML: {what}"
         raise SpecError([Problem("", message, "", str(spec), *place)]) from None
     if node is not None:
         source.data = _Converter(source).convert(node, ())
     return source
 
 
-class _Converter:
+class _TooMuch(yaml.MarkedYAMLError):
+    """A cap is passed."""
+
+
+class _CappedLoader(yaml.SafeLoader):
+    """Stops at the caps while it reads: a hostile file costs no more time than a large honest one."""
+
+    depth = nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > MAX_DEPTH + 1 or self.nodes > MAX_NODES:
+            raise _TooMuch(problem=_too_much(self.nodes), problem_mark=self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _too_much(nodes: int) -> str:
+    if nodes > MAX_NODES:
+        return f"more than {MAX_NODES:,} values, those of aliases included"
+    return f"nested deeper than {MAX_DEPTH} levels"
+
+
+class _Counter:
+    """Counts values and levels while aliases and shared objects are written out."""
+
     def __init__(self, source: Source) -> None:
         self.source = source
         self.nodes = 0
+
+    def count(self, location: Location) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES or len(location) > MAX_DEPTH:
+            raise SpecError([self.source.problem(location[:3], _too_much(self.nodes))])
+
+
+class _Plain(_Counter):
+    """A mapping given from Python → dicts and lists with plain keys."""
+
+    def convert(self, value: Any, location: Location) -> Any:
+        self.count(location)
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    raise SpecError([self.source.problem((*location, str(key)), f"a key must be a str, got {key!r}")])
+            return {key: self.convert(child, (*location, key)) for key, child in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.convert(child, (*location, index)) for index, child in enumerate(value)]
+        return value
+
+
+class _Converter(_Counter):
+    """YAML nodes → values, with the place of each."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
         self.scalars = yaml.SafeLoader("")
 
     def convert(self, node: yaml.Node, location: Location) -> Any:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise SpecError([self.source.problem((), f"more than {MAX_NODES:,} values once aliases are expanded")])
-        if len(location) > MAX_DEPTH:
-            raise SpecError([self.source.problem(location[:3], f"nested deeper than {MAX_DEPTH} levels")])
         self.source.marks.setdefault(location, (node.start_mark.line + 1, node.start_mark.column + 1))
+        self.count(location)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 class Strict(BaseModel):
     """Base of the spec's own parts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Use(BaseModel):
@@ -32,6 +32,10 @@ ComponentUse = Annotated[Use, BeforeValidator(_use)]
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+_Some = Annotated[list[str], Field(min_length=1)]
+Names = Annotated[_Some, BeforeValidator(_listed, json_schema_input_type=str | _Some)]
 
 
 class Modality(Strict):
@@ -69,7 +73,7 @@ class Task(Strict):
     input: str = Field(description="Template of the prompt; `{name}` is a column of the data.")
     output: str | None = Field(None, description="Template of the target: one `{column}`.")
     head: ComponentUse = Field(description="Task head.")
-    reads: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+    reads: Names | None = Field(
         None, description="Node(s) the head reads; default: the backbone, else the one modality of the input."
     )
     columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
@@ -118,9 +122,7 @@ class Stage(Strict):
     """One stage of training."""
 
     name: str = Field(description="Name in logs and folders.")
-    train: Annotated[list[str], BeforeValidator(_listed)] = Field(
-        ["*"], description="Globs of nodes or parameters that train; everything else is frozen.", min_length=1
-    )
+    train: Names = Field(["*"], description="Globs of nodes or parameters that train; everything else is frozen.")
     steps: int | None = Field(None, gt=0, description="Optimizer steps.")
     epochs: float | None = Field(None, gt=0, description="Passes over the data, instead of steps.")
     lr: float = Field(1e-3, gt=0, description="Peak learning rate.")

@@ -92,8 +92,8 @@ class _Planner:
         nodes = self._node_names(spec, modalities)
         for name, node in spec.nodes.items():
             at: Location = ("nodes", name)
-            if name in modalities or name in backbones or "." in name:
-                self._say(at, f"the name {name!r} is taken or has a dot", "choose another name")
+            if not name or name in modalities or name == "backbone" or "." in name:
+                self._say(at, f"the name {name!r} is empty, taken or has a dot", "choose another name")
             placed = self._place(name, node.backbone, (*at, "backbone"), "backbone")
             reads = []
             for index, read in enumerate(node.reads):
@@ -152,11 +152,16 @@ class _Planner:
         at: Location = ("tasks", name)
         task = spec.tasks[name]
         before = len(self.problems)
+        if not name or "." in name:
+            self._say(at, f"the name {name!r} is empty or has a dot", "choose another name")
         head = self._place(f"{name}.head", task.head, (*at, "head"), "head")
         parts = self._template(task.input, (*at, "input"))
         output = self._output(task, at)
         types = {p.column: self._type(p.column, task, spec, (*at, "input")) for p in parts if isinstance(p, Slot)}
+        used = [*types, *([output] if output else [])]
         for column, modality in task.columns.items():
+            if column not in used:
+                self._say((*at, "columns", column), f"no template names column {column!r}: {nearest(column, used)}")
             if modality not in spec.modalities:
                 self._say(
                     (*at, "columns", column),
