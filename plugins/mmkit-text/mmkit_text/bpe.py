@@ -1,14 +1,13 @@
 """Byte-level BPE learnt from the user's data."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from mmkit import BuildContext, DataError, SampleError, VocabularyAdapter
-from mmkit_text.texts import checked
+from mmkit import BuildContext, VocabularyAdapter
+from mmkit_text.texts import checked, usable
 
 BEGIN, END, FIRST = 0, 1, 2
 
@@ -49,11 +48,7 @@ class Bpe(VocabularyAdapter):
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        texts = _usable(raws)
-        first = next(texts, None)
-        if first is None:
-            raise DataError("bpe has no text to learn from: the training data has no column of this modality")
-        tokenizer.train_from_iterator(chain([first], texts), trainer)
+        tokenizer.train_from_iterator(usable(raws, "bpe"), trainer)
         self._set(tokenizer)
 
     def _set(self, tokenizer: Tokenizer) -> None:
@@ -78,17 +73,6 @@ class Bpe(VocabularyAdapter):
         """Write ``tokenizer.json``."""
         assert self.tokenizer is not None
         self.tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def _usable(raws: Iterable[Any]) -> Iterator[str]:
-    """Texts to learn from; the others are met, and counted, when their samples are prepared."""
-    for raw in raws:
-        try:
-            text = checked(raw)
-        except SampleError:
-            continue
-        if text:
-            yield text
 
 
 def build(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit import BuildContext, VocabularyAdapter
-from mmkit_text.texts import checked
+from mmkit_text.texts import checked, usable
 
 UNKNOWN, BEGIN, END, FIRST = 0, 1, 2, 3
 
@@ -33,9 +33,13 @@ class Characters(VocabularyAdapter):
         return text.lower() if self.lowercase else text
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Keep the most frequent characters, at most ``max_size`` with the three special ids."""
+        """Keep the most frequent characters, at most ``max_size`` with the three special ids.
+
+        Raises:
+            DataError: there is no text at all.
+        """
         counts: dict[str, int] = {}
-        for raw in raws:
+        for raw in usable(raws, "characters"):
             for character in self._normal(raw):
                 counts[character] = counts.get(character, 0) + 1
         ranked = sorted(counts, key=lambda c: (-counts[c], c))[: self.size - FIRST]

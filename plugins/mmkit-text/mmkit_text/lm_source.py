@@ -66,7 +66,7 @@ def _source(path: Path | None, hub: str | None, gguf: str | None) -> tuple[str, 
 
 def _read(source: str, file: str | None) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(source, **({"gguf_file": file} if file else {}))
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **({"gguf_file": file} if file else {}))
     except Exception as error:  # transformers raises many kinds
         raise PluginError(
             f"the architecture of {_name(source, file)} cannot be read: {type(error).__name__}: {error}"
@@ -122,9 +122,9 @@ def _set_rows(settings: PreTrainedConfig, rows: int) -> None:
 
 
 def _pretrained(auto: Any, source: str, file: str | None, **options: Any) -> PreTrainedModel:
-    given = {**options, "gguf_file": file} if file else options
+    options |= {"gguf_file": file} if file else {"use_safetensors": True}  # never a pickle
     try:
-        lm, found = auto.from_pretrained(source, output_loading_info=True, **given)
+        lm, found = auto.from_pretrained(source, trust_remote_code=False, output_loading_info=True, **options)
     except Exception as error:
         raise PluginError(
             f"the weights of {_name(source, file)} cannot be read: {type(error).__name__}: {error}"

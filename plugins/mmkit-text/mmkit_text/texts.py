@@ -1,10 +1,10 @@
 """What every vocabulary asks of a text, and the nearest of some names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from mmkit import SampleError
+from mmkit import DataError, SampleError
 
 
 def checked(raw: Any) -> str:
@@ -23,6 +23,25 @@ def checked(raw: Any) -> str:
             "Unicode text; read its file with errors='replace'"
         ) from None
     return raw
+
+
+def usable(raws: Iterable[Any], who: str) -> Iterator[str]:
+    """Texts for a vocabulary to learn from; others are met, and counted, when their samples are prepared.
+
+    Raises:
+        DataError: there is no text at all; ``who`` would learn from them.
+    """
+    found = False
+    for raw in raws:
+        try:
+            text = checked(raw)
+        except SampleError:
+            continue
+        if text.strip():
+            found = True
+            yield text
+    if not found:
+        raise DataError(f"{who} has no text to learn from: the training data has no column of this modality")
 
 
 def nearest(got: str, allowed: Iterable[str]) -> str:

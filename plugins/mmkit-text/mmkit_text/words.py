@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmkit import BuildContext, SampleError, VocabularyAdapter
+from mmkit import BuildContext, VocabularyAdapter
+from mmkit_text.texts import checked, usable
 
 _WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]")
 UNKNOWN, BEGIN, END = 0, 1, 2
@@ -33,14 +34,17 @@ class Words(VocabularyAdapter):
         return bool(self.words)
 
     def _split(self, raw: Any) -> list[str]:
-        if not isinstance(raw, str):
-            raise SampleError(f"text must be a str, got {type(raw).__name__}")
-        return _WORD.findall(raw.lower() if self.lowercase else raw)
+        text = checked(raw)
+        return _WORD.findall(text.lower() if self.lowercase else text)
 
     def fit(self, raws: Iterable[Any]) -> None:
-        """Keep the most frequent words; ties in the order of the alphabet."""
+        """Keep the most frequent words; ties in the order of the alphabet.
+
+        Raises:
+            DataError: there is no text at all.
+        """
         counts: Counter[str] = Counter()
-        for raw in raws:
+        for raw in usable(raws, "words"):
             counts.update(self._split(raw))
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         self._set([word for word, _ in ranked[: self.size - _FIRST]])

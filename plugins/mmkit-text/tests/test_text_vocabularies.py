@@ -1,4 +1,4 @@
-"""``bpe`` and ``characters``: learnt from data, exact, deterministic."""
+"""``bpe``, ``characters`` and ``words``: learnt from data, exact, deterministic."""
 
 import argparse
 import pickle
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mmkit_text import bpe, characters
+from mmkit_text import bpe, characters, words
 from mmkit_text.bpe import Bpe
 from mmkit_text.characters import Characters
-from mmkit_text.config import BpeConfig, CharactersConfig
+from mmkit_text.config import BpeConfig, CharactersConfig, WordsConfig
+from mmkit_text.words import Words
 
 from mmkit import BuildContext, DataError, SampleError
 
@@ -26,6 +27,10 @@ def make_bpe(context: BuildContext | None = None, **options: Any) -> Bpe:
 
 def make_characters(context: BuildContext | None = None, **options: Any) -> Characters:
     return characters.build(context or BuildContext(), **CharactersConfig(**options).model_dump())
+
+
+def make_words(context: BuildContext | None = None, **options: Any) -> Words:
+    return words.build(context or BuildContext(), **WordsConfig(**options).model_dump())
 
 
 def test_bpe_round_trips_every_text() -> None:
@@ -73,10 +78,20 @@ def test_bpe_options() -> None:
     assert make_bpe(max_length=2).max_length == 2
 
 
-def test_bpe_needs_text() -> None:
+@pytest.mark.parametrize("make", [make_bpe, make_characters, make_words])
+def test_learning_needs_text(make: Any) -> None:
     with pytest.raises(DataError) as caught:
-        make_bpe().fit([None, "", 3])
-    assert str(caught.value) == "bpe has no text to learn from: the training data has no column of this modality"
+        make().fit([None, "", 3, " ", "\ud800"])
+    name = make.__name__.removeprefix("make_")
+    assert str(caught.value) == f"{name} has no text to learn from: the training data has no column of this modality"
+
+
+@pytest.mark.parametrize("make", [make_bpe, make_characters, make_words])
+def test_values_that_are_no_text_are_left_to_the_sample(make: Any) -> None:
+    made = make()
+    made.fit(["some text", None, 3, {"a": 1}, "\ud800", ""])
+    assert made.fitted
+    assert made.decode(made.encode("some text")) == "some text"
 
 
 def test_characters_are_those_seen() -> None:
@@ -98,7 +113,7 @@ def test_characters_round_trip_and_keep_the_most_frequent() -> None:
     assert (few.size, few.encode("ABC")) == (5, [3, 4, 0])
 
 
-@pytest.mark.parametrize("make", [make_bpe, make_characters])
+@pytest.mark.parametrize("make", [make_bpe, make_characters, make_words])
 def test_wrong_values(make: Any) -> None:
     made = make()
     made.fit(LINES)
