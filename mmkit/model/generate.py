@@ -86,9 +86,13 @@ class Decoder:
         return rows
 
     def beam(self, prompt: Ragged, options: dict[str, Any]) -> list[list[int]]:
-        """Beam search; a finished hypothesis scores its log-probability over length ** length_penalty."""
+        """Beam search that stops once ``beams`` hypotheses are finished (``early_stopping=True`` of transformers).
+
+        A hypothesis scores its log-probability over its length, end id included, to the power ``length_penalty``;
+        it is finished by the end id, if that is among the ``beams`` best continuations, or at ``max_new_tokens``.
+        """
         width, end, items = int(options["beams"]), self.vocabulary.end_id, len(prompt)
-        penalty = float(options["length_penalty"])
+        most, penalty = int(options["max_new_tokens"]), float(options["length_penalty"])
         device = prompt.device
         state = self.backbone.prefill(prompt).reorder(torch.arange(items).repeat_interleave(width).to(device))
         last = torch.full((items * width,), self.vocabulary.begin_id, device=device)
@@ -96,18 +100,21 @@ class Decoder:
         totals[:, 0] = 0.0
         beams: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(items)]
         finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(items)]
-        for step in range(int(options["max_new_tokens"])):
+        for length in range(1, most + 1):
             scores = self._scores(state, last).view(items, width, -1)
             size = scores.shape[-1]
             best, flat = (totals[..., None] + scores).view(items, -1).topk(min(2 * width, width * size))
             order, tokens = [], []
             for item in range(items):
                 kept: list[tuple[float, int, int]] = []
-                for value, position in zip(best[item].tolist(), flat[item].tolist(), strict=True):
+                closed = len(finished[item]) >= width  # goes on only because of other items of the batch
+                for rank, (value, position) in enumerate(zip(best[item].tolist(), flat[item].tolist(), strict=True)):
                     parent, token = divmod(position, size)
-                    if token == end:
-                        finished[item].append((value / (step + 1) ** penalty, beams[item][parent]))
-                    elif len(kept) < width:
+                    ended = token == end or length == most
+                    if ended and rank < width and not closed and value > float("-inf"):
+                        ids = beams[item][parent] if token == end else [*beams[item][parent], token]
+                        finished[item].append((value / length**penalty, ids))
+                    if token != end and len(kept) < width:
                         kept.append((value, parent, token))
                 kept += [(float("-inf"), 0, end)] * (width - len(kept))
                 beams[item] = [[*beams[item][parent], token] for _, parent, token in kept]
@@ -118,12 +125,7 @@ class Decoder:
                 break
             state = state.reorder(torch.tensor(order, device=device))
             last = torch.tensor(tokens, device=device)
-        results = []
-        for item in range(items):
-            open_score = float(totals[item][0]) / max(1, len(beams[item][0])) ** penalty
-            candidates = finished[item] or [(open_score, beams[item][0])]
-            results.append(max(candidates, key=lambda pair: pair[0])[1])
-        return results
+        return [max(done, key=lambda pair: pair[0], default=(0.0, []))[1] for done in finished]
 
 
 def _draw(scores: Float[Tensor, "items size"], options: dict[str, Any], generators: list[torch.Generator]) -> Tensor:
