@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmkit import __version__
 from mmkit.discovery.loader import discover
-from mmkit.errors import CheckpointError, SpecError
+from mmkit.errors import CheckpointError, PluginError, SpecError
 from mmkit.interfaces import HasAssets
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
@@ -100,8 +100,11 @@ def load(
         planned = plan(_json(folder, "spec.json"), registry, root=_origin(folder))
     except SpecError as error:
         raise CheckpointError(f"{folder / 'spec.json'} does not fit the installed plugins: {error}") from None
-    with empty_weights():
-        model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
+    try:
+        with empty_weights():
+            model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
+    except (PluginError, SpecError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
     _assign(model, folder / "model.safetensors")
     model.to(device=torch.device(device), dtype=dtype)
     return model.eval()
@@ -131,8 +134,11 @@ def _check_plugins(folder: Path, registry: Registry) -> None:
     lock = _json(folder, "plugins.json")
     here = {r.name: r for r in registry.reports}
     faults = []
-    for name, made in lock.get("plugins", {}).items():
-        dist, version = made.get("distribution", name), made.get("version", "?")
+    used = lock.get("plugins")
+    if not isinstance(used, dict) or not all(isinstance(made, dict) for made in used.values()):
+        raise CheckpointError(f"{folder / 'plugins.json'} does not say which plugins made the model")
+    for name, made in used.items():
+        dist, version = str(made.get("distribution", name)), str(made.get("version", "?"))
         report = here.get(name)
         if report is None:
             faults.append(f"plugin {name!r} is not installed: pip install {dist}=={version}")
@@ -148,15 +154,17 @@ def _check_plugins(folder: Path, registry: Registry) -> None:
 
 def _assign(model: Model, path: Path) -> None:
     header = _header_size(path)
+    if header > MAX_HEADER and header.to_bytes(8, "little").startswith((b"PK", b"\x80")):
+        raise CheckpointError(f"{path} is a pickle, which could run code when read; only safetensors files are read")
     if header > MAX_HEADER:
         raise CheckpointError(f"{path} has a header of {header:,} bytes; at most {MAX_HEADER:,} are read")
     try:
         with safe_open(path, framework="pt") as file:
             aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = {**tensors, **{alias: tensors[name] for alias, name in aliases.items()}}
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
-    state = {**tensors, **{alias: tensors[name] for alias, name in aliases.items()}}
     try:
         missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
@@ -168,9 +176,8 @@ def _assign(model: Model, path: Path) -> None:
 
 
 def _tie(model: nn.Module, alias: str, name: str) -> None:
-    owner, _, attribute = alias.rpartition(".")
-    source = model.get_parameter(name)
-    setattr(model.get_submodule(owner), attribute, source)
+    (owner, _, attribute), (source, _, given) = alias.rpartition("."), name.rpartition(".")
+    setattr(model.get_submodule(owner), attribute, getattr(model.get_submodule(source), given))
 
 
 def _unique(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -21,7 +21,8 @@ _CHUNK = 64 * 1024
 def located(raw: Any, root: Path, urls: Urls | None) -> Any:
     """A media value of a manifest, with every path in it resolved inside ``root`` and every URL fetched.
 
-    Strings, and mappings with a ``path`` as ``datasets`` gives, are looked at; anything else is returned as it is.
+    Strings, mappings with a ``path`` as ``datasets`` gives, and lists of both are looked at; anything else is returned
+    as it is.
 
     Raises:
         SampleError: a path leaves the root, a URL is not allowed, or it cannot be fetched.
@@ -34,6 +35,8 @@ def located(raw: Any, root: Path, urls: Urls | None) -> Any:
         return fetch(raw, urls)
     if isinstance(raw, Mapping) and isinstance(raw.get("path"), str) and raw.get("bytes") is None:
         return located(raw["path"], root, urls)
+    if isinstance(raw, list):
+        return [located(value, root, urls) for value in raw]
     return raw
 
 
@@ -41,9 +44,12 @@ def inside(root: Path, value: str) -> Path:
     """A path from a manifest, resolved and inside the data root.
 
     Raises:
-        SampleError: it leaves the root (``..``, absolute, symlink).
+        SampleError: it leaves the root (``..``, absolute, symlink), or is no path at all.
     """
-    path, root = (root / value).resolve(), root.resolve()
+    try:
+        path, root = (root / value).resolve(), root.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a NUL, a loop of links, a name too long
+        raise SampleError(f"{value[:100]!r} is not a path: {error}") from None
     if not path.is_relative_to(root):
         raise SampleError(f"{value!r} leaves the data folder {root}; put the file inside it, or set data.root")
     return path

@@ -27,10 +27,10 @@ class Model(nn.Module):
         self.plan = plan
         self.vocabularies = parts.vocabularies
         self.offsets = parts.offsets
-        self.encoders = nn.ModuleDict(parts.encoders)
-        self.adapters = nn.ModuleDict({_key(name): module for name, module in parts.adapters.items()})
-        self.backbones = nn.ModuleDict(parts.backbones)
-        self.heads = nn.ModuleDict(parts.heads)
+        self.encoders = _modules(parts.encoders)
+        self.adapters = _modules(parts.adapters)
+        self.backbones = _modules(parts.backbones)
+        self.heads = _modules(parts.heads)
         self.parts = parts
 
     @property
@@ -40,10 +40,10 @@ class Model(nn.Module):
 
     def nodes(self) -> dict[str, nn.Module]:
         """Every node by the name that globs and ``reads`` use."""
-        named = {f"{name}.encoder": module for name, module in self.encoders.items()}
+        named = {f"{name}.encoder": self.encoders[_key(name)] for name in self.parts.encoders}
         named.update({name: self.adapters[_key(name)] for name in self.parts.adapters})
-        named.update(self.backbones.items())
-        named.update({f"{name}.head": module for name, module in self.heads.items()})
+        named.update({name: self.backbones[_key(name)] for name in self.parts.backbones})
+        named.update({f"{name}.head": self.heads[_key(name)] for name in self.parts.heads})
         return named
 
     def processors(self) -> dict[str, Processor]:
@@ -129,12 +129,14 @@ class Run:
         model, batch, component = self.model, self.batch, self.model.plan.modalities[name]
         features = model.parts.encoders[name](batch.items[name])
         assert component.encoder is not None
-        _check_lengths(features, batch.features[name], component.encoder.component.full_name, "features")
+        width = model.parts.dims[f"{name}.encoder"]
+        _check(features, batch.features[name], width, component.encoder.component.full_name, "features")
         self.features[f"{name}.encoder"] = _by_sample(features, batch.owners[name])
         adapter = model.parts.adapters.get(f"{name}.adapter")
         tokens = features if adapter is None else adapter(features)
         if component.adapter is not None:
-            _check_lengths(tokens, batch.tokens[name], component.adapter.component.full_name, "tokens")
+            width = model.parts.dims[f"{name}.adapter"]
+            _check(tokens, batch.tokens[name], width, component.adapter.component.full_name, "tokens")
         self.features[f"{name}.adapter"] = _by_sample(tokens, batch.owners[name])
 
     def stream(self, samples: Sequence[int]) -> Ragged:
@@ -223,8 +225,17 @@ class Run:
         return self.model.vocabularies[name], self.model.offsets[name]
 
 
+_TAKEN = frozenset(dir(nn.ModuleDict()))
+
+
 def _key(node: str) -> str:
-    return node.replace(".", "/")
+    """A name that ModuleDict takes: without dots, and not one of its own attributes (``type``, ``float`` …)."""
+    key = node.replace(".", "/")
+    return f"{key}/" if key in _TAKEN else key
+
+
+def _modules(named: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    return nn.ModuleDict({_key(name): module for name, module in named.items()})
 
 
 def _by_sample(features: Ragged, owners: Sequence[int]) -> tuple[Ragged, list[int]]:
@@ -238,8 +249,20 @@ def _by_sample(features: Ragged, owners: Sequence[int]) -> tuple[Ragged, list[in
     return Ragged(features.values, torch.tensor(list(lengths.values()))), merged
 
 
-def _check_lengths(got: Ragged, promised: Tensor, who: str, what: str) -> None:
-    if got.sizes != promised.tolist():
-        bad = next((i for i, (a, b) in enumerate(zip(got.sizes, promised.tolist(), strict=False)) if a != b), 0)
-        numbers = f"item {bad}: promised {promised.tolist()[bad : bad + 1]}, gave {got.sizes[bad : bad + 1]}"
-        raise PluginError(f"{who} breaks its contract: the number of {what} differs from what it promised ({numbers})")
+def _check(got: Ragged, promised: Tensor, width: int, who: str, what: str) -> None:
+    """Hold a component to its promise before its rows are laid into the stream.
+
+    Raises:
+        PluginError: another number of items, of rows of an item, or another width.
+    """
+    wanted = promised.tolist()
+    fault = ""
+    if len(got) != len(wanted):
+        fault = f"it was given {len(wanted)} items and returned {len(got)}"
+    elif got.sizes != wanted:
+        item = next(i for i, (a, b) in enumerate(zip(got.sizes, wanted, strict=True)) if a != b)
+        fault = f"item {item} was promised {wanted[item]} {what} and has {got.sizes[item]}"
+    elif got.values.dim() != 2 or got.values.shape[1] != width:
+        fault = f"its {what} have the shape {list(got.values.shape)}, promised was a width of {width}"
+    if fault:
+        raise PluginError(f"{who} breaks its contract: {fault}")

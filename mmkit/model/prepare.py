@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmkit.errors import SampleError
+from mmkit.errors import MmkitError, PluginError, SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.locate import located
@@ -50,7 +50,7 @@ class Preparer:
         if planned.output is not None and (target or planned.output in row):
             reference = self._value(planned.output, row)
             if target:
-                wanted = self.heads[task].target(reference)
+                wanted = self._target(task, planned.output, reference)
         return Sample(task, tuple(parts), wanted, reference, address)
 
     def _value(self, column: str, row: Mapping[str, Any]) -> Any:
@@ -68,6 +68,18 @@ class Preparer:
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
+        except Exception as error:
+            planned = self.plan.modalities[modality]
+            used = [p.component.full_name for p in (planned.vocabulary, planned.encoder, planned.adapter) if p]
+            raise _broken(" with ".join(used), column, error) from error
+
+    def _target(self, task: str, column: str, reference: Any) -> Any:
+        try:
+            return self.heads[task].target(reference)
+        except SampleError:
+            raise
+        except Exception as error:
+            raise _broken(self.plan.tasks[task].head.component.full_name, column, error) from error
 
     def _ids(self, modality: str, raw: Any) -> Ids:
         offset = self.offsets[modality]
@@ -82,3 +94,10 @@ class Preparer:
         features = processor.num_features(item)
         adapter = self.adapters.get(f"{modality}.adapter")
         return Media(modality, item, features, features if adapter is None else adapter.num_tokens(features))
+
+
+def _broken(who: str, column: str, error: Exception) -> Exception:
+    """What a component raised beside the errors it may raise, as its own fault; the rest as it is."""
+    if isinstance(error, MmkitError | MemoryError):
+        return error
+    return PluginError(f"{who} failed on column {column!r}: {type(error).__name__}: {error}")

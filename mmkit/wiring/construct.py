@@ -153,6 +153,9 @@ class _Constructor:
         planned = self.plan.backbones[name]
         generates = any(t.head.component.autoregressive and name in t.reads for t in self.plan.tasks.values())
         built = self._build(planned.placed, vocabulary_size=self.parts.vocabulary_size, generates=generates)
+        if generates and not built.generates:
+            component = planned.placed.component.name
+            self._say(planned.placed, f"{component!r} with these options does not generate, and a head needs it to")
         self.parts.backbones[name] = built
         self.parts.dims[name] = built.hidden_dim
         for index, (node, adapter) in enumerate(planned.reads):

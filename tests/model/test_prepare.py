@@ -1,0 +1,78 @@
+"""One row → one sample: parts in the order of the template, targets, references, and what is missing."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import mmkit
+from mmkit.model.batch import Ids, Media
+from mmkit.model.prepare import Preparer
+
+
+@pytest.fixture
+def preparer(mood: dict[str, Any]) -> Preparer:
+    mood["modalities"] = {
+        "text": {"adapter": {"use": "characters"}},
+        "image": {"encoder": {"use": "cnn", "image_size": 8, "channels": [4]}, "adapter": "linear"},
+        "audio": {"encoder": {"use": "log-mel", "n_mels": 8}, "adapter": {"use": "stack", "factor": 4}},
+    }
+    mood["tasks"]["mood"] |= {"input": "ab{image}c{text}{image} {audio}"}
+    mood["tasks"]["say"] = {"input": "{text}", "output": "{other}", "head": "generate"}
+    mood["data"] = None
+    return mmkit.build(mood, fit={"text": ["abcdef"]}).preparer()
+
+
+@pytest.fixture
+def row(picture: Callable[..., bytes], sound: Callable[..., bytes]) -> dict[str, Any]:
+    return {"image": picture(), "audio": sound(seconds=0.2), "text": "fed", "other": "ab", "label": "pos"}
+
+
+def test_parts_come_in_the_order_of_the_template(preparer: Preparer, row: dict[str, Any]) -> None:
+    sample = preparer("mood", row, address="rows.jsonl:7")
+    a = preparer.offsets["text"] + 3
+    assert [part.ids if isinstance(part, Ids) else part.modality for part in sample.parts] == [
+        (a, a + 1),
+        "image",
+        (a + 2,),
+        (a + 5, a + 4, a + 3),
+        "image",
+        "audio",
+    ]
+    media = [part for part in sample.parts if isinstance(part, Media)]
+    assert [(part.features, part.tokens) for part in media] == [(16, 16), (16, 16), (20, 5)]
+    assert (sample.task, sample.reference, sample.address) == ("mood", "pos", "rows.jsonl:7")
+    assert sample.target is not None
+    assert sample.target.tolist() == [1]
+
+
+def test_prediction_needs_no_target_but_keeps_a_reference(preparer: Preparer, row: dict[str, Any]) -> None:
+    sample = preparer("say", row, target=False)
+    assert (sample.target, sample.reference) == (None, "ab")
+    sample = preparer("say", {"text": "abc"}, target=False)
+    assert (sample.target, sample.reference) == (None, None)
+    with pytest.raises(mmkit.SampleError, match="^there is no column 'other'; the row has: text$"):
+        preparer("say", {"text": "abc"})
+
+
+def test_every_missing_or_empty_column_is_named(preparer: Preparer, row: dict[str, Any]) -> None:
+    for column in ("image", "text", "audio", "label"):
+        with pytest.raises(mmkit.SampleError, match=f"^column '{column}' is empty$"):
+            preparer("mood", {**row, column: None})
+        rest = {name: value for name, value in row.items() if name != column}
+        with pytest.raises(mmkit.SampleError, match=f"^there is no column '{column}'; the row has: {', '.join(rest)}$"):
+            preparer("mood", rest)
+
+
+def test_it_travels_to_a_worker_without_losing_anything(preparer: Preparer, row: dict[str, Any]) -> None:
+    again = pickle.loads(pickle.dumps(preparer))
+    for task in ("mood", "say"):
+        here, there = preparer(task, row), again(task, row)
+        assert here.target is not None
+        assert there.target is not None
+        assert here.target.tolist() == there.target.tolist()
+        for one, other in zip(here.parts, there.parts, strict=True):
+            assert isinstance(one, Ids) == isinstance(other, Ids)
+            if isinstance(one, Media) and isinstance(other, Media):
+                assert all(one.item[name].equal(other.item[name]) for name in one.item)
