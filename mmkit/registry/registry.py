@@ -53,7 +53,9 @@ class Registry:
     def _unknown(self, kinds: Sequence[str], name: str) -> str:
         elsewhere = [c for c in self.components if c.name == name]
         if elsewhere:
-            return f"{name!r} is a {elsewhere[0].kind}, wanted here: {' or '.join(kinds)}"
+            kind = elsewhere[0].kind
+            article = "an" if kind[0] in "aeiou" else "a"
+            return f"{name!r} is {article} {kind}, wanted here: {' or '.join(kinds)}"
         text = f"unknown {' or '.join(kinds)} {name!r}: {nearest(name, [c.name for c in self.of_kind(*kinds)])}"
         for report in self.reports:
             if report.status != "loaded":

@@ -34,8 +34,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-_Some = Annotated[list[str], Field(min_length=1)]
-Names = Annotated[_Some, BeforeValidator(_listed, json_schema_input_type=str | _Some)]
+Names = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)]
+"""Names; a single one may be written without brackets."""
 
 
 class Modality(Strict):
@@ -74,7 +74,9 @@ class Task(Strict):
     output: str | None = Field(None, description="Template of the target: one `{column}`.")
     head: ComponentUse = Field(description="Task head.")
     reads: Names | None = Field(
-        None, description="Node(s) the head reads; default: the backbone, else the one modality of the input."
+        None,
+        min_length=1,
+        description="Node(s) the head reads; default: the backbone, else the one modality of the input.",
     )
     columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
     weight: float = Field(1.0, gt=0, description="Weight of this task's loss.")
@@ -95,9 +97,7 @@ class DataSource(Strict):
 class Urls(Strict):
     """Which URLs in media columns are fetched."""
 
-    hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
-        description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1
-    )
+    hosts: Names = Field(description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1)
     private: bool = Field(False, description="Whether a host may have a private, loopback or link-local address.")
     max_mebibytes: float = Field(64, gt=0, description="Largest content.")
     seconds: float = Field(20, gt=0, description="Longest time for one URL, redirects included.")
@@ -122,7 +122,9 @@ class Stage(Strict):
     """One stage of training."""
 
     name: str = Field(description="Name in logs and folders.")
-    train: Names = Field(["*"], description="Globs of nodes or parameters that train; everything else is frozen.")
+    train: Names = Field(
+        ["*"], description="Globs of nodes or parameters that train; everything else is frozen.", min_length=1
+    )
     steps: int | None = Field(None, gt=0, description="Optimizer steps.")
     epochs: float | None = Field(None, gt=0, description="Passes over the data, instead of steps.")
     lr: float = Field(1e-3, gt=0, description="Peak learning rate.")

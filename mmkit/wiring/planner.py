@@ -156,6 +156,8 @@ class _Planner:
             self._say(at, f"the name {name!r} is empty or has a dot", "choose another name")
         head = self._place(f"{name}.head", task.head, (*at, "head"), "head")
         parts = self._template(task.input, (*at, "input"))
+        if not task.input.strip():
+            self._say((*at, "input"), "the template is empty", "name a column, for example {text}")
         output = self._output(task, at)
         types = {p.column: self._type(p.column, task, spec, (*at, "input")) for p in parts if isinstance(p, Slot)}
         used = [*types, *([output] if output else [])]
@@ -167,8 +169,6 @@ class _Planner:
                     (*at, "columns", column),
                     f"unknown modality {modality!r}: {nearest(modality, list(spec.modalities))}",
                 )
-        if not parts:
-            self._say((*at, "input"), "the template is empty", "name a column, for example {text}")
         output_modality = self._output_modality(output, task, spec, head, at)
         reads = self._reads(task, types, spec, nodes, at)
         if any(isinstance(p, Literal) for p in parts) and not any(m.encoder is None for m in spec.modalities.values()):
