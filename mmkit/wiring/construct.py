@@ -151,8 +151,8 @@ class _Constructor:
 
     def _backbone(self, name: str) -> None:
         planned = self.plan.backbones[name]
-        size, generates = self.parts.vocabulary_size, self.plan.generates(name)
-        built = self._build(planned.placed, vocabulary_size=size, generates=generates)
+        generates = any(t.head.component.autoregressive and name in t.reads for t in self.plan.tasks.values())
+        built = self._build(planned.placed, vocabulary_size=self.parts.vocabulary_size, generates=generates)
         self.parts.backbones[name] = built
         self.parts.dims[name] = built.hidden_dim
         for index, (node, adapter) in enumerate(planned.reads):
