@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from mmkit.cli.output import count, note, print_json, show, write_text
-from mmkit.cli.progress import bars
 
 if TYPE_CHECKING:
     from mmkit.wiring.check import NodeReport
@@ -25,6 +24,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a spec before any weight is read, and say what the model costs."""
+    from mmkit.cli.progress import bars
     from mmkit.wiring.check import check as run
 
     with bars() as shown:

@@ -7,7 +7,6 @@ import typer
 
 from mmkit.cli.model import Device, Folder, open_model
 from mmkit.cli.output import print_json, show, to_json, write_text
-from mmkit.cli.progress import bars, stepper
 
 if TYPE_CHECKING:
     from mmkit.training.evaluate import TaskResult
@@ -32,6 +31,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Metrics on held-out rows."""
+    from mmkit.cli.progress import bars, stepper
     from mmkit.errors import MmkitError, nearest
 
     if part not in PARTS:

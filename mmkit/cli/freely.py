@@ -29,15 +29,18 @@ class WithColumns(TyperCommand):
         while left and left[0] != "--":
             argument = left.pop(0)
             name, equals, value = argument.partition("=")
+            takes_next = not equals and not flags.get(name, False) and name.startswith("--")
+            if ctx.resilient_parsing and takes_next and not left:
+                break  # the shell asks for the completions of an unfinished line
             if name in flags or not name.startswith("--"):
                 known.append(argument)
-                if name in flags and not flags[name] and not equals:
+                if takes_next:
                     known += left[:1]
                     left = left[1:]
                 continue
-            if not equals:
+            if takes_next:
                 if not left or left[0].startswith("--"):
-                    if ctx.resilient_parsing:  # the shell asks for completions of an unfinished line
+                    if ctx.resilient_parsing:
                         continue
                     raise MmkitError(f"{name} needs a value: {name} VALUE or {name}=VALUE")
                 value = left.pop(0)

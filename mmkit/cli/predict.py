@@ -14,12 +14,12 @@ from mmkit.cli.freely import META
 from mmkit.cli.model import Device, Folder, open_model, tasks_of
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
-from mmkit.cli.progress import Bars, bars
 from mmkit.cli.rows import Row, from_file, from_text
 from mmkit.cli.words import in_words
 from mmkit.errors import DataError, MmkitError, SampleError, nearest
 
 if TYPE_CHECKING:
+    from mmkit.cli.progress import Bars
     from mmkit.model.model import Model
 
 Write = Callable[[str], None]
@@ -51,6 +51,8 @@ def predict(
 
     `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
+    from mmkit.cli.progress import bars
+
     free: dict[str, str] = context.meta[META]
     if rows is not None and row is not None:
         raise MmkitError("--row and --rows exclude each other")
@@ -103,8 +105,11 @@ def _writer(output: Path | None) -> Iterator[Write]:
         yield typer.echo
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", buffering=1) as file:
-        yield lambda line: print(line, file=file)
+    try:
+        with output.open("w", encoding="utf-8", buffering=1) as file:
+            yield lambda line: print(line, file=file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(output)) from None
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class _Job:
     skip_bad: bool
     batch_size: int
 
-    def run(self, rows: Iterator[Row], total: int | None, write: Write, shown: Bars) -> None:
+    def run(self, rows: Iterator[Row], total: int | None, write: Write, shown: "Bars") -> None:
         """Write one line a row.
 
         Raises:
@@ -130,8 +135,7 @@ class _Job:
                 if isinstance(answer, SampleError):
                     bad += 1
                     if not self.skip_bad:
-                        written = f"; the {done} rows before it are done" if done else ""
-                        raise DataError(f"{row.address}: {answer} (--skip-bad would go on{written})")
+                        raise DataError(f"{row.address}: {answer} (--skip-bad would go on; rows written: {done})")
                     write(to_json({"row": row.number, "error": str(answer)}))
                 else:
                     write(to_json({"row": row.number, "prediction": answer}))

@@ -5,8 +5,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmkit.cli.progress import bars
-
 
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON file.")],
@@ -14,6 +12,7 @@ def train(
     seed: Annotated[Optional[int], typer.Option(help="In place of train.seed.")] = None,  # noqa: UP045
 ) -> None:
     """Build, train and save the model of a spec; prints the folder."""
+    from mmkit.cli.progress import bars
     from mmkit.discovery import discover
     from mmkit.wiring.planner import plan
 
