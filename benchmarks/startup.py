@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "spec.yaml"
         spec.write_text(SPEC)
-        mmkit = [sys.executable, "-m", "mmkit.cli"]
+        mmkit = [sys.executable, "-m", "mmkit"]
         static = f"import mmkit; mmkit.check({str(spec)!r}, static=True)"
         commands = {
             "bare python": [sys.executable, "-c", "pass"],

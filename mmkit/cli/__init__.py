@@ -1,4 +1,4 @@
-"""The command line: one module per command group. Exit codes: 0 done, 1 a run failed, 2 wrong input."""
+"""The command line: one module per command group; ``outcome.py`` has the exit codes."""
 
 from mmkit.cli.app import main
 

@@ -1,26 +1,58 @@
 """The typer application, and what happens to errors."""
 
+import os
 import sys
-from typing import Annotated
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from mmkit import __version__
-from mmkit.cli.explore import check, components, inspect_spec, plugins, schema
-from mmkit.cli.work import evaluate, predict, train
-from mmkit.errors import MmkitError, TrainingError
+from mmkit.cli.checking import check, inspect_spec
+from mmkit.cli.evaluate import evaluate
+from mmkit.cli.freely import WithColumns
+from mmkit.cli.listing import components, plugins, schema
+from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
+from mmkit.cli.predict import predict
+from mmkit.cli.train import train
+
+
+class Commands(TyperGroup):
+    """Keeps a closed pipe apart from other errors, which typer does not."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, and write out what it printed.
+
+        Raises:
+            ReaderGoneError: nobody reads it.
+        """
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderGoneError from None
+        return result
+
 
 app = typer.Typer(
     name="mmkit",
+    cls=Commands,
     help="One spec, one model, any modality.",
-    no_args_is_help=True,
+    epilog=EPILOG,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-for command in (plugins, components, check, schema, train, evaluate):
-    app.command()(command)
-app.command("predict", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(predict)
+app.command()(check)
+app.command()(train)
+app.command()(evaluate)
+app.command(cls=WithColumns)(predict)
 app.command("inspect")(inspect_spec)
+app.command()(plugins)
+app.command()(components)
+app.command()(schema)
 
 
 def _version(value: bool) -> None:
@@ -31,7 +63,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere on the line.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -39,19 +71,43 @@ def _main(
     pass
 
 
-def main() -> None:
-    """Run the command line; user errors are printed without a traceback unless ``--debug``."""
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; errors are one message, with a traceback only under ``--debug``."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"] or ["--help"]
+    if not debug:
+        _quiet_warnings()
     try:
-        app()
-    except MmkitError as error:
+        code = int(app(given, prog_name="mmkit", standalone_mode=False) or 0)
+        if code == INTERRUPTED:  # typer has made an exit of it
+            raise KeyboardInterrupt
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:
         if debug:
-            raise
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
-        sys.exit(1 if isinstance(error, TrainingError) else 2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+            traceback.print_exception(error)
+        message, code = outcome(error)
+        _complain(message)
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    """Print to stderr; what stdout still holds cannot be written and is let go."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    kind, colon, rest = message.partition(":")
+    if kind == "error":
+        typer.secho(kind + colon, fg="red", bold=True, nl=False, err=True)
+        message = rest
+    if message:
+        typer.echo(message, err=True)
+
+
+def _quiet_warnings() -> None:
+    """Warnings are one line without source code; those meant for developers are not shown."""
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

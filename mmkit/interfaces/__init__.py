@@ -5,7 +5,7 @@ from mmkit.interfaces.backbone import Backbone, DecodingState
 from mmkit.interfaces.context import BuildContext
 from mmkit.interfaces.encoder import Encoder
 from mmkit.interfaces.head import Loss, Metric, TaskHead
-from mmkit.interfaces.processor import Batch, Fittable, HasAssets, Item, Processor
+from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
 
 __all__ = [
     "Backbone",
@@ -15,6 +15,7 @@ __all__ = [
     "Encoder",
     "Fittable",
     "HasAssets",
+    "HasExample",
     "Item",
     "Loss",
     "Metric",

@@ -58,3 +58,14 @@ class HasAssets(Protocol):
 
     def save_assets(self, folder: Path) -> None:
         """Write them into an existing empty folder, without pickle; ``BuildContext.assets`` gives the folder back."""
+
+
+@runtime_checkable
+class HasExample(Protocol):
+    """A processor or vocabulary that can show a typical raw value, so that ``mmkit check`` can count tokens and FLOPs."""
+
+    def example(self) -> tuple[str, Any]:
+        """What it is in a few words with its size (``"second of sound"``), and a raw value. Cheap; reads no file.
+
+        Never called before the component is fitted.
+        """

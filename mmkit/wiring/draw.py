@@ -1,39 +1,144 @@
-"""The plan as edges and as Mermaid text."""
+"""The plan as a graph of boxes and arrows, and as Mermaid text. Imports no torch."""
 
-from mmkit.wiring.graph import Plan
+from dataclasses import dataclass
+
+from mmkit.spec.template import Literal
+from mmkit.wiring.graph import ModalityPlan, Plan, TaskPlan
+
+COLOURS = {
+    "raw": "#f1f3f5",
+    "encoder": "#d0ebff",
+    "adapter": "#d3f9d8",
+    "vocabulary": "#fff3bf",
+    "backbone": "#ffe8cc",
+    "head": "#e5dbff",
+}
+INK, LINE = "#212529", "#868e96"
 
 
-def edges(plan: Plan) -> list[tuple[str, str]]:
-    """Every connection between named nodes, columns and tasks."""
-    found: list[tuple[str, str]] = []
-    streamed: set[str] = set()
-    for task in plan.tasks.values():
-        streamed |= set(task.modality_of.values())
+@dataclass(frozen=True)
+class Box:
+    """A node of the picture; ``kind`` is the component's, or ``raw`` for the values of a modality."""
+
+    name: str
+    component: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Values flow from one box to another; ``spells``: a head writes its answers with a vocabulary."""
+
+    source: str
+    target: str
+    spells: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Boxes in the order of the flow, and arrows."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+    def into(self, name: str) -> list[Arrow]:
+        """Arrows that end at a box."""
+        return [arrow for arrow in self.arrows if arrow.target == name]
+
+    def unread(self) -> list[str]:
+        """Boxes that nothing reads, though they are no head."""
+        read = {arrow.source for arrow in self.arrows}
+        return [box.name for box in self.boxes if box.kind != "head" and box.name not in read]
+
+
+def graph(plan: Plan) -> Graph:
+    """What flows where when all tasks of the plan run."""
+    arrows: dict[Arrow, None] = {}
     for modality in plan.modalities.values():
-        raw = f"{modality.name} (raw)"
-        if modality.vocabulary:
-            found.append((raw, f"{modality.name}.adapter"))
-        else:
-            found.append((raw, f"{modality.name}.encoder"))
+        if modality.encoder:
+            arrows[Arrow(f"{modality.name} (raw)", f"{modality.name}.encoder")] = None
             if modality.adapter:
-                found.append((f"{modality.name}.encoder", f"{modality.name}.adapter"))
-        if "backbone" in plan.backbones and modality.name in streamed:
-            last = f"{modality.name}.adapter" if modality.vocabulary else modality.node
-            found.append((last, "backbone"))
-    for name, backbone in plan.backbones.items():
-        for node, adapter in backbone.reads:
-            found += [(node, adapter.node), (adapter.node, name)] if adapter else [(node, name)]
+                arrows[Arrow(f"{modality.name}.encoder", f"{modality.name}.adapter")] = None
     for task in plan.tasks.values():
-        found += [(node, task.head.node) for node in task.reads]
-    return list(dict.fromkeys(found))
+        arrows |= dict.fromkeys(_of_task(plan, task))
+    kinds = {placed.node: placed.component for placed in plan.placed()}
+    names = [p.node for p in plan.placed()]
+    names += [name for arrow in arrows for name in (arrow.source, arrow.target)]
+    boxes = [
+        Box(name, kinds[name].name if name in kinds else "", kinds[name].kind if name in kinds else "raw")
+        for name in _in_flow(list(dict.fromkeys(names)), list(arrows))
+    ]
+    return Graph(tuple(boxes), tuple(arrows))
+
+
+def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
+    """The arrows that a task needs: from its head back to raw values."""
+    found = [Arrow(node, task.head.node) for node in task.reads]
+    queue, seen = list(task.reads), set(task.reads)
+    while queue:
+        node = queue.pop(0)
+        if node not in plan.backbones:
+            continue
+        reads = plan.backbones[node].reads
+        for source, adapter in reads:
+            found += [Arrow(source, adapter.node), Arrow(adapter.node, node)] if adapter else [Arrow(source, node)]
+            if source not in seen:
+                seen.add(source)
+                queue.append(source)
+        if not reads:
+            found += _stream(plan, task, node)
+    if task.spelt and task.output_modality is not None:
+        found.append(Arrow(f"{task.output_modality}.adapter", task.head.node, spells=True))
+    return found
+
+
+def _stream(plan: Plan, task: TaskPlan, backbone: str) -> list[Arrow]:
+    """What the task's template puts into the stream."""
+    found = []
+    for name in dict.fromkeys(task.modality_of.values()):
+        modality = plan.modalities[name]
+        if modality.vocabulary:
+            found.append(Arrow(f"{name} (raw)", f"{name}.adapter"))
+        found.append(Arrow(_last(modality), backbone))
+    if plan.literals is not None and any(isinstance(part, Literal) for part in task.parts):
+        found.append(Arrow(f"{plan.literals}.adapter", backbone))
+    return found
+
+
+def _last(modality: ModalityPlan) -> str:
+    return f"{modality.name}.adapter" if modality.vocabulary else modality.node
+
+
+def _in_flow(names: list[str], arrows: list[Arrow]) -> list[str]:
+    """Names ordered so that every arrow points forward; otherwise the given order."""
+    sources: dict[str, list[str]] = {name: [] for name in names}
+    for arrow in arrows:
+        sources[arrow.target].append(arrow.source)
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for source in sources[name]:
+                visit(source)
+            order[name] = None
+
+    for name in names:
+        visit(name)
+    return list(order)
 
 
 def to_mermaid(plan: Plan) -> str:
-    """A ``graph LR`` that renders on GitHub and in MkDocs."""
-    names = {p.node: f"{p.node}<br/><i>{p.component.name}</i>" for p in plan.placed()}
-    pairs = edges(plan)
-    ids = {node: f"n{index}" for index, node in enumerate(dict.fromkeys(n for pair in pairs for n in pair))}
+    """A ``graph LR`` that renders on GitHub and in MkDocs; dotted arrows lead from a vocabulary to heads that spell."""
+    drawn = graph(plan)
+    ids = {box.name: f"n{index}" for index, box in enumerate(drawn.boxes)}
     lines = ["graph LR"]
-    lines += [f'  {key}["{names.get(node, node)}"]' for node, key in ids.items()]
-    lines += [f"  {ids[a]} --> {ids[b]}" for a, b in pairs]
+    for box in drawn.boxes:
+        text = f"{box.name}<br/><i>{box.component}</i>" if box.component else box.name
+        lines.append(f'  {ids[box.name]}["{text}"]:::{box.kind}')
+    for arrow in drawn.arrows:
+        lines.append(f"  {ids[arrow.source]} {'-.->' if arrow.spells else '-->'} {ids[arrow.target]}")
+    used = {box.kind for box in drawn.boxes}
+    for kind, colour in COLOURS.items():
+        if kind in used:
+            lines.append(f"  classDef {kind} fill:{colour},stroke:{LINE},color:{INK}")
     return "\n".join(lines)

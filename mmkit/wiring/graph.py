@@ -91,6 +91,10 @@ class Plan:
         """The modality that spells the templates' own text: the first vocabulary."""
         return next((m.name for m in self.modalities.values() if m.vocabulary), None)
 
+    def generates(self, node: str) -> bool:
+        """Whether a head decodes with this backbone."""
+        return any(task.head.component.autoregressive and node in task.reads for task in self.tasks.values())
+
     def placed(self) -> list[Placed]:
         """Every component, in the order of building."""
         found = [p for m in self.modalities.values() for p in (m.vocabulary, m.encoder)]

@@ -1,74 +1,80 @@
-"""The plan as an SVG picture: nodes in columns from raw values to tasks, edges between them."""
+"""The plan as an SVG picture: boxes in columns from raw values to tasks. Readable on light and on dark pages."""
 
 from html import escape
 
-from mmkit.wiring.draw import edges
+from mmkit.wiring.draw import COLOURS, INK, LINE, Arrow, Box, graph
 from mmkit.wiring.graph import Plan
+from mmkit.wiring.layout import HEIGHT, Layout, layout
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 168, 46, 56, 18, 16
-COLOURS = {"raw": "#f1f3f5", "encoder": "#d0ebff", "adapter": "#d3f9d8", "backbone": "#ffe8cc", "head": "#e5dbff"}
+GAP, MARGIN, LEAST, LONGEST = 58.0, 12.0, 92.0, 34
+_CHARACTER, _SMALL = 7.4, 6.3  # widths at 13 and 11 pixels of the widest common sans-serif faces
 
 
 def to_svg(plan: Plan) -> str:
-    """A self-contained SVG; every node shows its name and its component."""
-    pairs = edges(plan)
-    names = list(dict.fromkeys(node for pair in pairs for node in pair))
-    column = _columns(names, pairs)
-    rows: dict[int, list[str]] = {}
-    for name in names:
-        rows.setdefault(column[name], []).append(name)
-    tallest = max(len(group) for group in rows.values())
-    place = {}
-    for x, group in rows.items():
-        top = (tallest - len(group)) * (HEIGHT + GAP_Y) / 2
-        for y, name in enumerate(group):
-            place[name] = (MARGIN + x * (WIDTH + GAP_X), MARGIN + top + y * (HEIGHT + GAP_Y))
-    width = 2 * MARGIN + (max(rows) + 1) * (WIDTH + GAP_X) - GAP_X
-    height = 2 * MARGIN + tallest * (HEIGHT + GAP_Y) - GAP_Y
+    """A self-contained SVG without a background; every box shows its name and its component, dotted arrows lead from
+    a vocabulary to heads that spell with it."""
+    drawn = graph(plan)
+    placed = layout(drawn)
+    boxes = {box.name: box for box in drawn.boxes}
+    widths = [max((_width(boxes[n]) for n in row if isinstance(n, str)), default=LEAST) for row in placed.rows]
+    starts = [MARGIN + sum(widths[:index]) + index * GAP for index in range(len(widths))]
+    right = (starts[-1] + widths[-1] if widths else 0.0) + MARGIN
+    bottom = placed.height + 2 * MARGIN
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="white"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right:.0f} {bottom:.0f}" width="{right:.0f}" '
+        f'height="{bottom:.0f}" role="img" font-family="system-ui, sans-serif" font-size="13">',
+        "<title>The graph of the model</title>",
     ]
-    lines += [_edge(place[a], place[b]) for a, b in pairs]
-    components = {p.node: p.component.name for p in plan.placed()}
-    lines += [_box(name, components.get(name, ""), *place[name], _colour(name, plan)) for name in names]
+    lines += [_arrow(arrow, placed, starts, widths) for arrow in drawn.arrows]
+    for box in drawn.boxes:
+        column = placed.column[box.name]
+        lines.append(_box(box, starts[column], MARGIN + placed.y[box.name], widths[column]))
     return "\n".join([*lines, "</svg>\n"])
 
 
-def _columns(names: list[str], pairs: list[tuple[str, str]]) -> dict[str, int]:
-    """The longest way to a node from any node without a predecessor."""
-    column = dict.fromkeys(names, 0)
-    for _ in names:
-        for source, target in pairs:
-            column[target] = max(column[target], column[source] + 1)
-    last = max(column.values(), default=0)
-    return {name: last if name.endswith(".head") else at for name, at in column.items()}
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _colour(name: str, plan: Plan) -> str:
-    if name in plan.backbones:
-        return COLOURS["backbone"]
-    if name.endswith("(raw)"):
-        return COLOURS["raw"]
-    return COLOURS.get(name.rpartition(".")[2], COLOURS["adapter"])
+def _width(box: Box) -> float:
+    return max(LEAST, 24 + _CHARACTER * len(_short(box.name)), 24 + _SMALL * len(_short(box.component)))
 
 
-def _box(name: str, component: str, x: float, y: float, colour: str) -> str:
-    middle = x + WIDTH / 2
-    box = f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7" fill="{colour}" stroke="#868e96"/>'
-    text = f'<text x="{middle}" y="{y + (19 if component else 28)}" text-anchor="middle">{escape(name)}</text>'
-    if component:
+def _box(box: Box, x: float, y: float, width: float) -> str:
+    middle, top = x + width / 2, y - HEIGHT / 2
+    text = (
+        f'<text x="{middle:.1f}" y="{y + (-3 if box.component else 4.5):.1f}" text-anchor="middle" fill="{INK}">'
+        f"{escape(_short(box.name))}</text>"
+    )
+    if box.component:
         text += (
-            f'<text x="{middle}" y="{y + 36}" text-anchor="middle" font-size="11" fill="#495057">'
-            f"{escape(component)}</text>"
+            f'<text x="{middle:.1f}" y="{y + 14:.1f}" text-anchor="middle" font-size="11" fill="#495057">'
+            f"{escape(_short(box.component))}</text>"
         )
-    return box + text
+    return (
+        f'<g><title>{escape(f"{box.name} {box.component}".strip())}</title><rect x="{x:.1f}" y="{top:.1f}" '
+        f'width="{width:.1f}" height="{HEIGHT:.0f}" rx="7" fill="{COLOURS[box.kind]}" stroke="{LINE}"/>{text}</g>'
+    )
 
 
-def _edge(start: tuple[float, float], end: tuple[float, float]) -> str:
-    x1, y1, x2, y2 = start[0] + WIDTH, start[1] + HEIGHT / 2, end[0], end[1] + HEIGHT / 2
-    bend = max(24.0, (x2 - x1) / 2)
-    path = f"M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2 - 6},{y2}"
-    arrow = f"M{x2 - 7},{y2 - 4} L{x2},{y2} L{x2 - 7},{y2 + 4} Z"
-    return f'<path d="{path}" fill="none" stroke="#868e96" stroke-width="1.4"/><path d="{arrow}" fill="#868e96"/>'
+def _arrow(arrow: Arrow, placed: Layout, starts: list[float], widths: list[float]) -> str:
+    """Curves between columns, straight lines across the columns that the arrow only passes."""
+    way = placed.ways[arrow]
+    x = starts[placed.column[way[0]]] + widths[placed.column[way[0]]]
+    y = MARGIN + placed.y[way[0]]
+    path = f"M{x:.1f},{y:.1f}"
+    for step in way[1:]:
+        column = placed.column[step]
+        left, next_y = starts[column], MARGIN + placed.y[step]
+        end = left - 7 if step == way[-1] else left
+        bend = (end - x) / 2
+        path += f" C{x + bend:.1f},{y:.1f} {end - bend:.1f},{next_y:.1f} {end:.1f},{next_y:.1f}"
+        if step != way[-1]:
+            path += f" H{left + widths[column]:.1f}"
+        x, y = left + widths[column], next_y
+    tip = starts[placed.column[way[-1]]]
+    dots = ' stroke-dasharray="2 4" stroke-linecap="round"' if arrow.spells else ""
+    return (
+        f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.6"{dots}/>'
+        f'<path d="M{tip - 8:.1f},{y - 4:.1f} L{tip:.1f},{y:.1f} L{tip - 8:.1f},{y + 4:.1f} Z" fill="{LINE}"/>'
+    )

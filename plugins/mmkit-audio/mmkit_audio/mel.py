@@ -30,7 +30,8 @@ class LogMel:
         """
         device = waves.values.device
         counts = torch.clamp(waves.lengths // self.hop, min=1)
-        with torch.autocast(device.type, enabled=False):
+        kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta device
+        with torch.autocast(kind, enabled=False):
             frames = self._frames(waves, counts)
             hann, filters = _constants(self.sample_rate, self.n_mels, self.window, str(device))
             power = torch.fft.rfft(frames * hann).abs().square()

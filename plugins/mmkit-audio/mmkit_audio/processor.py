@@ -77,6 +77,11 @@ class AudioProcessor(Processor):
         waves = [item["wave"] for item in items]
         return {"wave": torch.cat(waves), "wave_lengths": torch.tensor([wave.shape[0] for wave in waves])}
 
+    def example(self) -> tuple[str, Any]:
+        """A second of silence."""
+        silence = np.zeros(self.sample_rate, dtype=np.float32)
+        return "second of sound", {"array": silence, "sampling_rate": self.sample_rate}
+
     def save(self, folder: Path) -> None:
         """Write the settings."""
         (folder / _FILE).write_text(json.dumps(asdict(self), indent=1), "utf-8")

@@ -86,6 +86,11 @@ class ImageProcessor(Processor):
         left, top = right // 2, down // 2
         return torch.nn.functional.pad(pixels, (left, right - left, top, down - top))
 
+    def example(self) -> tuple[str, Any]:
+        """A black square of the encoder's size."""
+        side = self.image_size
+        return f"picture of {side} × {side} pixels", np.zeros((side, side, 3), dtype=np.uint8)
+
     def with_rows(self, rows: int) -> "ImageProcessor":
         """The same for an encoder that gives this many rows."""
         return replace(self, rows=rows)

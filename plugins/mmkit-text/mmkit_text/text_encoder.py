@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mmkit import Batch, Encoder, Fittable, HasAssets, Item, Processor, Ragged, SampleError, VocabularyAdapter
+from mmkit_text.texts import EXAMPLE
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class TextProcessor(Processor):
     def num_features(self, item: Item) -> int:
         """One row an id, or one a text."""
         return 1 if self.pooled else item["ids"].shape[0]
+
+    def example(self) -> tuple[str, Any]:
+        """A sentence."""
+        return EXAMPLE
 
     def collate(self, items: Sequence[Item]) -> Batch:
         """``ids``: a Ragged of Int["total"]."""

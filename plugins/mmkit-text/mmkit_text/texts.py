@@ -6,6 +6,9 @@ from typing import Any
 
 from mmkit import DataError, SampleError
 
+EXAMPLE = "sentence of 9 words", "A man is riding a horse along the beach."
+"""A typical text, for the figures of ``mmkit check``: what it is, and itself."""
+
 
 def checked(raw: Any) -> str:
     """The value, if it is a text that UTF-8 can write.

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from mmkit import BuildContext, SampleError, VocabularyAdapter
-from mmkit_text.texts import checked
+from mmkit_text.texts import EXAMPLE, checked
 from mmkit_text.tokenizer_files import TokenizerFiles, begin_and_end, content, read_files
 
 _MARKUP = re.compile(r"<(?!0x[0-9A-Fa-f]{2}>)[^\s<>]+>|\[[A-Z_]+\]")
@@ -82,6 +82,10 @@ class PretrainedTokenizer(VocabularyAdapter):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; special ones are left out."""
         return str(self._whole.decode([i for i in ids if i not in self.special_ids], skip_special_tokens=False))
+
+    def example(self) -> tuple[str, Any]:
+        """A sentence."""
+        return EXAMPLE
 
     def save_assets(self, folder: Path) -> None:
         """Write ``tokenizer.json`` as it was read, and the settings."""

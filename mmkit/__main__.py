@@ -1,0 +1,5 @@
+"""``python -m mmkit``: the command line."""
+
+from mmkit.cli import main
+
+main()

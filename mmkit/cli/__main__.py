@@ -1,5 +1,0 @@
-"""``python -m mmkit.cli``."""
-
-from mmkit.cli.app import main
-
-main()

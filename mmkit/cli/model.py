@@ -1,0 +1,43 @@
+"""What the commands on saved models share."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from mmkit.model.model import Model
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a saved model.")]
+Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU if there is one.")]  # noqa: UP045
+
+
+def open_model(folder: Path, device: str | None) -> "Model":
+    """Load a model where it will run.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+        MmkitError: there is no such device.
+    """
+    import torch
+
+    from mmkit.errors import MmkitError
+    from mmkit.model.checkpoint import load
+
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise MmkitError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
+    return load(folder, device=device)
+
+
+def tasks_of(context: typer.Context, incomplete: str) -> list[str]:
+    """Names for the shell's completion, from the model's spec; nothing where there is none."""
+    try:
+        spec = json.loads((Path(context.params["folder"]) / "spec.json").read_text("utf-8"))
+        return [name for name in spec["tasks"] if name.startswith(incomplete)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

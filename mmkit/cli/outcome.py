@@ -1,0 +1,41 @@
+"""What an exception means to the user: one message and an exit code."""
+
+from mmkit.errors import MmkitError, TrainingError
+
+DONE, FAILED, WRONG_INPUT, INTERNAL, INTERRUPTED, READER_GONE = 0, 1, 2, 70, 130, 141
+
+EPILOG = (
+    "Exit codes: 0 done · 1 a run failed (training stopped, disk full, no permission) · 2 wrong input (command line, "
+    "spec, data, saved model) · 70 an error in mmkit or a plugin · 130 interrupted · 141 the reader of the output is gone"
+)
+
+
+class ReaderGoneError(Exception):
+    """Whatever read our output has closed it (``mmkit components | head``)."""
+
+
+def outcome(error: BaseException) -> tuple[str, int]:
+    """The message to print (empty: none) and the exit code."""
+    if isinstance(error, MmkitError):
+        return f"error: {error}", FAILED if isinstance(error, TrainingError) else WRONG_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, ReaderGoneError | BrokenPipeError):
+        return "", READER_GONE
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"error: {where}{error.strerror or error}", FAILED
+    if isinstance(error, MemoryError):
+        return "error: out of memory", FAILED
+    if hasattr(error, "format_message"):  # typer's own: it brings its own copy of click
+        return _usage(error), WRONG_INPUT
+    said = str(error).strip().splitlines()
+    name = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    return f"error: {name} (unexpected: run again with --debug, and please report it)", INTERNAL
+
+
+def _usage(error: BaseException) -> str:
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    hint = f"\n  see: {context.command_path} --help" if context is not None else ""
+    return f"error: {message}{hint}"
