@@ -1,8 +1,8 @@
 """Pictures with captions: ``python -m recipes.captioning.prepare``.
 
 Writes ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` (stamps of Tux Paint, captions held out by content), and
-``emoji_train.jsonl``, ``emoji_test.jsonl`` and ``emoji_test_style.jsonl`` (the held-out emoji, drawn in another style than the
-training emoji), all with the columns ``image`` (RGB PNG), ``caption`` and ``kind``.
+``emoji_train.jsonl``, ``emoji_valid.jsonl``, ``emoji_test.jsonl`` and ``emoji_test_style.jsonl`` (the tested emoji, drawn in
+another style than the training emoji), all with the columns ``image`` (RGB PNG), ``caption`` and ``kind``.
 """
 
 from pathlib import Path
@@ -14,19 +14,20 @@ from recipes.common.report import main
 from recipes.common.split import shuffled, split
 from recipes.common.stamps import LICENCES, emoji_rows, stamp_rows, without
 
-NAME, VERSION = "captioning", "1"
+NAME, VERSION = "captioning", "2"
 STAMP_SIDE, EMOJI_SIDE = 256, 64
-TEST, VALID, EMOJI_TEST = 0.15, 0.05, 0.10
+TEST, VALID, EMOJI_TEST, EMOJI_VALID = 0.15, 0.05, 0.10, 0.03
 
 
 def make(folder: Path) -> None:
     """Draw and copy the pictures, split by caption, score the baselines."""
     stamps = split(stamp_rows(folder, STAMP_SIDE), _family, test=TEST, valid=VALID)
-    emoji = split(emoji_rows(folder, EMOJI_SIDE), _family, test=EMOJI_TEST)
+    emoji = split(emoji_rows(folder, EMOJI_SIDE), _family, test=EMOJI_TEST, valid=EMOJI_VALID)
     style = split(emoji_rows(folder, EMOJI_SIDE, "noto"), _family, test=EMOJI_TEST)["test"]
     manifests = {
         **stamps,
         "emoji_train": emoji["train"],
+        "emoji_valid": emoji["valid"],
         "emoji_test": emoji["test"],
         "emoji_test_style": style,
     }

@@ -127,4 +127,10 @@ def print_table(name: str, variant: Variant, given: dict[str, Any], baselines: d
         print(f"| {figure.task} | {figure.metric} | {value:.4g} | {base:.4g} | {figure.baseline} |")
     for task, answers in given["answers"].items():
         for one in answers[:4]:
-            print(f"  {task}: {str(one['prediction'])[:200]}, reference {one['reference']!r}")
+            if one["reference"] is not None:
+                print(f"  {task}: {_shown(one['prediction'])!r}, reference {one['reference']!r}")
+
+
+def _shown(prediction: Any) -> Any:
+    """A class without its probabilities, anything else as it is."""
+    return prediction.get("label", prediction) if isinstance(prediction, dict) else prediction
