@@ -36,9 +36,13 @@ def truncate(sample: Sample, size: Sizes, budget: int) -> Sample:
         SampleError: media alone, with one id left of every text, need more than the budget.
     """
     runs = _runs(sample, size)
-    allowed = budget - (size.total - sum(runs.values()))
+    text = sum(runs.values())
+    allowed = budget - (size.total - text)
     if allowed < len(runs) or not runs:
-        raise _uncuttable(size, sum(runs.values()), budget)
+        raise SampleError(
+            f"{size.total:,} tokens do not fit in tokens_per_batch = {budget:,}, and only {text:,} of them are text "
+            "that could be cut; raise tokens_per_batch, or set long_samples: drop"
+        )
     kept: dict[int, int] = {}
     for left, (run, length) in zip(range(len(runs), 0, -1), sorted(runs.items(), key=lambda r: r[1]), strict=True):
         kept[run] = min(length, allowed // left)
@@ -59,7 +63,11 @@ def split(sample: Sample, size: Sizes, budget: int) -> list[Sample]:
     length = 0 if longest is None else runs[longest]
     room = budget - (size.total - length)
     if longest is None or room < 1:
-        raise _uncuttable(size, length, budget)
+        raise SampleError(
+            f"{size.total:,} tokens do not fit in tokens_per_batch = {budget:,}; splitting the longest text keeps "
+            f"everything else in every piece, and that alone has {size.total - length:,}; raise tokens_per_batch, or "
+            "set long_samples: truncate or drop"
+        )
     return [_slice(sample, longest, at, min(length, at + room)) for at in range(0, length, room)]
 
 
@@ -77,10 +85,3 @@ def _slice(sample: Sample, run: int, start: int, end: int) -> Sample:
     assert isinstance(part, Ids)
     cut = Ids(part.ids[start:end])
     return replace(sample, parts=(*sample.parts[:run], cut, *sample.parts[run + 1 :]))
-
-
-def _uncuttable(size: Sizes, text: int, budget: int) -> SampleError:
-    return SampleError(
-        f"{size.total:,} tokens do not fit in tokens_per_batch = {budget:,}, and only {text:,} of them are text "
-        "that could be cut; raise tokens_per_batch, or set long_samples: drop"
-    )

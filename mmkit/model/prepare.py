@@ -9,6 +9,7 @@ from mmkit.errors import SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.locate import located
+from mmkit.model.weightless import weightless
 from mmkit.spec.template import Literal
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
@@ -28,9 +29,11 @@ class Preparer:
 
     @classmethod
     def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
-        """From built components."""
+        """From built components, whose weights stay behind."""
         processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
-        return cls(plan, processors, parts.vocabularies, parts.offsets, parts.adapters, parts.heads, root)
+        adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
+        heads = {name: weightless(head) for name, head in parts.heads.items()}
+        return cls(plan, processors, parts.vocabularies, parts.offsets, adapters, heads, root)
 
     def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
         """Prepare one row.
