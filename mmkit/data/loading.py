@@ -16,7 +16,7 @@ from mmkit.data.sources import Rows, open_all, raw_values
 from mmkit.data.transport import receive
 from mmkit.data.window import Entry, Record, Window
 from mmkit.errors import DataError
-from mmkit.model.batch import PackedBatch, Sample, pack
+from mmkit.model.batch import BadSample, PackedBatch, Sample, pack
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
 
@@ -124,7 +124,7 @@ class PackedLoader:
         for entry in entries:
             if entry.fate and entry.piece == 0:
                 report.note(entry.fate, entry.address)
-        samples = [entry.sample for entry in entries if entry.sample is not None]
+        samples = [entry.sample for entry in entries if isinstance(entry.sample, Sample | BadSample)]
         if entries and not samples:
             raise DataError(
                 f"every one of {len(entries):,} samples is longer than tokens_per_batch = {report.budget:,} and was "

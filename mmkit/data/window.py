@@ -31,12 +31,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A waiting sample, a piece of one, a bad row, or (None) one that was too long. ``fate`` is what was done to it."""
+    """A waiting sample, a piece of one, a bad row, one that was too long (None), or an error.
+
+    ``fate`` is what was done to a long sample.
+    """
 
     record: Record
     number: int
     address: str
-    sample: Sample | BadSample | None
+    sample: Prepared | None
     tokens: int
     fate: str = ""
     piece: int = 0
@@ -67,11 +70,7 @@ class Window:
         return fits is None or len(self.entries) < fits + self.lookahead
 
     def add(self, record: Record, prepared: Sequence[Prepared]) -> None:
-        """Let the samples of a prepared chunk wait.
-
-        Raises:
-            DataError: one is an error, or longer than a batch may be.
-        """
+        """Let the samples of a prepared chunk wait."""
         found = [
             entry for draw, one in zip(record.draws, prepared, strict=True) for entry in self._of(record, draw, one)
         ]
@@ -79,9 +78,16 @@ class Window:
         self.entries += found
 
     def take(self) -> list[Entry]:
-        """The entries of the next batch, used up from now on."""
+        """The entries of the next batch, used up from now on.
+
+        Raises:
+            DataError: one of them is an error, or longer than a batch may be. Nothing is used up then.
+        """
         places = choose([entry.tokens for entry in self.entries], self.budget, self.lookahead)
         taken, gone = [self.entries[place] for place in places], set(places)
+        for entry in taken:
+            if isinstance(entry.sample, Failure):
+                raise DataError(str(entry.sample))
         self.entries = [entry for place, entry in enumerate(self.entries) if place not in gone]
         for entry in taken:
             record = entry.record
@@ -118,15 +124,13 @@ class Window:
 
     def _of(self, record: Record, draw: Draw, prepared: Prepared) -> Iterator[Entry]:
         """A draw's entries: one, or the pieces of it that are not used up."""
-        if isinstance(prepared, Failure):
-            raise DataError(str(prepared))
-        entry = Entry(record, draw.number, prepared.address, prepared, 1)
-        if isinstance(prepared, BadSample) or not self.by_tokens:
-            yield entry
+        address = "" if isinstance(prepared, Failure) else prepared.address
+        if not isinstance(prepared, Sample) or not self.by_tokens:
+            yield Entry(record, draw.number, address, prepared, 1)
             return
         size = sizes(prepared, self.autoregressive)
         if size.total <= self.budget:
-            yield Entry(record, draw.number, prepared.address, prepared, size.total)
+            yield Entry(record, draw.number, address, prepared, size.total)
             return
         samples, fate = self._shortened(prepared, size)
         used = self.used_pieces.pop(draw.number, [])
@@ -135,9 +139,9 @@ class Window:
         for piece, sample in enumerate(samples):
             if piece not in used:
                 tokens = sizes(sample, self.autoregressive).total if isinstance(sample, Sample) else 1
-                yield Entry(record, draw.number, prepared.address, sample, tokens, fate, piece, len(samples))
+                yield Entry(record, draw.number, address, sample, tokens, fate, piece, len(samples))
 
-    def _shortened(self, sample: Sample, size: Sizes) -> tuple[Sequence[Sample | BadSample | None], str]:
+    def _shortened(self, sample: Sample, size: Sizes) -> tuple[Sequence[Prepared | None], str]:
         """What becomes of a sample that is longer than a batch."""
         how = self.batching.long_samples
         if how == "drop":
@@ -150,9 +154,10 @@ class Window:
         except SampleError as error:
             if self.skip:
                 return [BadSample(sample.address, str(error))], ""
-            raise DataError(f"{sample.address}: {error}") from None
-        raise DataError(
+            return [Failure(f"{sample.address}: {error}")], ""
+        message = (
             f"{sample.address}: the sample has {size.total:,} tokens ({size.stream:,} of its input, {size.target:,} of "
             f"its target), more than tokens_per_batch = {self.budget:,}; raise tokens_per_batch, or set "
             "long_samples: drop, truncate or split"
         )
+        return [Failure(message)], ""

@@ -1,5 +1,6 @@
 """Where a loader is can be saved, and going on from there gives the very batches that an uninterrupted run has."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,42 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from rows import BATCHINGS, made, same, tensors
 from safetensors.torch import save
-from torch import Tensor
 
-from mmkit.data.loading import PackedLoader, loader, open_all
 from mmkit.errors import DataError
-from mmkit.model.batch import PackedBatch
 from mmkit.ragged import Ragged
-from mmkit.spec.schema import Stage
-
-BATCHINGS = {
-    "samples": {"batch_size": 5},
-    "tokens": {"tokens_per_batch": 96, "lookahead": 12},
-    "split": {"tokens_per_batch": 60, "lookahead": 4, "long_samples": "split"},
-}
-
-
-def stage(name: str) -> Stage:
-    return Stage.model_validate({"name": "a", "steps": 1, **BATCHINGS[name]})
-
-
-def tensors(batch: PackedBatch) -> dict[str, Tensor]:
-    """Everything in a batch that a model sees."""
-    found = {"ids": batch.ids, "stream": batch.stream, "stream_lengths": batch.stream_lengths}
-    for name, items in batch.items.items():
-        for key, value in items.items():
-            found[f"{name}.{key}"] = value.values if isinstance(value, Ragged) else value
-    found.update({f"targets.{task}": target.values for task, target in batch.targets.items()})
-    return {name: tensor.contiguous() for name, tensor in found.items()}
-
-
-def same(one: PackedBatch, other: PackedBatch) -> bool:
-    return (one.addresses, save(tensors(one))) == (other.addresses, save(tensors(other)))
-
-
-def made(model: Any, name: str, **options: Any) -> PackedLoader:
-    return loader(model, open_all(model.plan, "train"), stage(name), **{"seed": 3, **options})
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["indexed", "streamed"])
@@ -80,20 +50,18 @@ def test_a_fresh_process_goes_on_where_another_stopped(make: Any, tmp_path: Path
 import hashlib, json, sys
 from itertools import islice
 from pathlib import Path
-sys.path[:0] = [{str(Path(__file__).parent)!r}]
-import conftest, test_positions as here
+sys.path[:0] = [{str(Path(__file__).parent / "support")!r}]
+import rows
 folder = Path({str(tmp_path)!r})
 first = {{"task": "mood", "path": str(folder / "a.jsonl")}}
 second = {{"task": "echo", "path": str(folder / "b.jsonl"), "weight": 2.0, "streaming": True, "shuffle_buffer": 16}}
-running = here.made(conftest.build(conftest.spec_of([first, second])), {batching!r})
+running = rows.made(rows.build(rows.spec_of([first, second])), {batching!r})
 running.load_state_dict(json.loads((folder / "state.json").read_text()))
 for batch in islice(running, 6):
-    sys.stdout.write(hashlib.sha256(here.save(here.tensors(batch))).hexdigest() + "\\n")
+    sys.stdout.write(hashlib.sha256(rows.save(rows.tensors(batch))).hexdigest() + "\\n")
 """
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    import hashlib
-
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [hashlib.sha256(data).hexdigest() for data in expected]
 
