@@ -1,7 +1,7 @@
 """One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Preparer:
     adapters: Mapping[str, SoftAdapter]
     heads: Mapping[str, TaskHead]
     root: Path | None = None
+    literals: dict[str, Ids] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
@@ -45,8 +46,7 @@ class Preparer:
         parts: list[Ids | Media] = []
         for part in planned.parts:
             if isinstance(part, Literal):
-                assert self.plan.literals is not None
-                parts.append(self._ids(self.plan.literals, part.text))
+                parts.append(self._literal(part.text))
             else:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
         wanted, reference = None, None
@@ -72,9 +72,16 @@ class Preparer:
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
 
+    def _literal(self, text: str) -> Ids:
+        """The template's own text, spelt once."""
+        if text not in self.literals:
+            assert self.plan.literals is not None
+            self.literals[text] = self._ids(self.plan.literals, text)
+        return self.literals[text]
+
     def _ids(self, modality: str, raw: Any) -> Ids:
-        offset = self.offsets[modality]
-        return Ids(tuple(offset + i for i in self.vocabularies[modality].encode(raw)))
+        offset, ids = self.offsets[modality], self.vocabularies[modality].encode(raw)
+        return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
 
     def _media(self, modality: str, raw: Any) -> Media:
         processor = self.processors[modality]
