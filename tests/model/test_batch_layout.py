@@ -1,18 +1,25 @@
 """Where every token of every stream is found in the batch's table of ids and media tokens."""
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
+from mmkit.interfaces import Batch, Item, Processor
 from mmkit.model.batch import BadSample, Ids, Media, Sample, pack
 
 
-class Counting:
+class Counting(Processor):
     """A processor whose items are their own number."""
 
-    strings_are_paths = False
+    def __call__(self, raw: Any) -> Item:
+        return {"n": torch.tensor(raw)}
 
-    def collate(self, items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def num_features(self, item: Item) -> int:
+        return 7
+
+    def collate(self, items: Sequence[Item]) -> Batch:
         return {"n": torch.stack([item["n"] for item in items])}
 
 
@@ -38,7 +45,7 @@ def test_streams_of_interleaved_ids_and_media_are_found_again() -> None:
         samples.append(Sample("t", tuple(parts)))
         labels.append(label)
     samples.insert(3, BadSample("x:1", "broken"))
-    batch = pack(samples, {name: Counting() for name in made})  # type: ignore[dict-item]
+    batch = pack(samples, {name: Counting() for name in made})
     table = [("ids", n) for n in batch.ids.tolist()]
     for name in batch.items:
         table += [(name, n) for n in range(int(batch.tokens[name].sum()))]
