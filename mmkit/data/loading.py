@@ -1,230 +1,243 @@
-"""Rows → prepared samples in workers; mixing of sources by weight; counting of bad rows."""
+"""Packed batches from sources: the draws, prepared in workers, packed here; at a position that can be saved."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader
 
-from mmkit.data.sources import Rows, open_source
-from mmkit.errors import DataError, SampleError, nearest
+from mmkit.data.draws import Chunk, Draws
+from mmkit.data.packing import Batching, Fixed
+from mmkit.data.preparation import Preparation, Prepared
+from mmkit.data.quarantine import PackingReport, Quarantine
+from mmkit.data.sources import Rows, open_all, raw_values
+from mmkit.data.transport import receive
+from mmkit.data.window import Entry, Record, Window
+from mmkit.errors import DataError
 from mmkit.model.batch import BadSample, PackedBatch, Sample, pack
 from mmkit.model.model import Model
-from mmkit.model.prepare import Preparer
-from mmkit.spec.schema import Data, DataSource
-from mmkit.wiring.graph import Plan
+from mmkit.spec.schema import Data
+
+CHUNK = 16
+"""Rows that are prepared together: one message between processes instead of sixteen."""
+PROBED = 512
+"""Rows from which the number of token-budget batches of an epoch is told."""
 
 
-def open_all(plan: Plan, part: str) -> list[Rows]:
-    """The sources of ``train``, ``valid`` or ``test``, their columns checked against the templates.
+class PackedLoader:
+    """Packed batches of one rank.
 
-    Raises:
-        DataError: nothing to read, or a template names a column that a file does not have.
+    Iterating starts at the beginning, or once where ``load_state_dict`` said. With a fixed number of samples a batch every
+    rank gets equally many batches, the last ones smaller, possibly empty. With a token budget and a seed there is no end:
+    ``steps`` says how many batches make the wanted number of samples.
+
+    Attributes:
+        report: how full the batches were, and which samples were too long.
     """
-    data = plan.spec.data or Data()
-    given: Sequence[DataSource] = getattr(data, part)
-    if not given:
-        raise DataError(f"the spec names no data.{part}; add data: {{{part}: [{{task: …, path: …}}]}}")
-    opened = [open_source(source, data, plan.source.root) for source in given]
-    for rows in opened:
-        task = plan.tasks[rows.given.task]
-        wanted = [*task.columns, *([task.output] if task.output else [])]
-        names = rows.rows.column_names
-        if names:
-            have = [rows.given.rename.get(name, name) for name in names]
-            for column in wanted:
-                if column not in have:
-                    hint = nearest(column, have)
-                    raise DataError(
-                        f"task {task.name!r} needs column {column!r}, which {rows.name} does not have: {hint}"
-                    )
-    return opened
-
-
-class PreparedRows(Dataset[Sample | BadSample]):
-    """All rows of several sources, prepared on access; a bad row raises or becomes a ``BadSample``."""
-
-    def __init__(self, sources: Sequence[Rows], preparer: Preparer, skip: bool) -> None:
-        self.sources = list(sources)
-        self.preparer = preparer
-        self.skip = skip
-        self.starts = [0]
-        for rows in self.sources:
-            self.starts.append(self.starts[-1] + len(rows))
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def __getitem__(self, index: int) -> Sample | BadSample:
-        number = next(i for i in range(len(self.sources)) if index < self.starts[i + 1])
-        rows, row = self.sources[number], index - self.starts[number]
-        return prepare_row(rows, row, rows[row], self.preparer, self.skip)
-
-
-def prepare_row(rows: Rows, number: int, row: dict[str, Any], preparer: Preparer, skip: bool) -> Sample | BadSample:
-    """Prepare one row, or say why it cannot be."""
-    address = f"{rows.name}:{number + 1}"
-    try:
-        return replace(preparer, root=rows.root)(rows.given.task, row, address=address)
-    except SampleError as error:
-        if skip:
-            return BadSample(address, str(error))
-        raise DataError(f"{address}: {error} (data.on_bad_sample: skip would leave such rows out)") from None
-
-
-class Mixture(Sampler[int]):
-    """Draws ``total`` rows: a source by weight, then the next row of that source's shuffled order."""
-
-    def __init__(self, data: PreparedRows, total: int, seed: int) -> None:
-        self.data, self.total, self.seed = data, total, seed
-
-    def __len__(self) -> int:
-        return self.total
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed)
-        sizes = [len(rows) for rows in self.data.sources]
-        if len(sizes) == 1:
-            weights = torch.ones(1)
-        else:
-            weights = torch.tensor([rows.given.weight for rows in self.data.sources])
-        orders: list[list[int]] = [[] for _ in sizes]
-        for source in torch.multinomial(weights, self.total, replacement=True, generator=generator).tolist():
-            if not orders[source]:
-                orders[source] = torch.randperm(sizes[source], generator=generator).tolist()
-            yield self.data.starts[source] + orders[source].pop()
-
-
-class StreamedRows(IterableDataset[Sample | BadSample]):
-    """Sources of which at least one is read row by row: never more in memory than the shuffling buffers.
-
-    With ``total`` None every row comes once, in order; otherwise sources are drawn by weight, each repeated as
-    often as needed. Every worker reads all rows and prepares its share.
-    """
-
-    BUFFER = 1000
 
     def __init__(
-        self, sources: Sequence[Rows], preparer: Preparer, skip: bool, total: int | None = None, seed: int = 0
+        self,
+        model: Model,
+        sources: Sequence[Rows],
+        batching: Batching,
+        *,
+        total_samples: int | None = None,
+        seed: int | None = None,
+        stage_index: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.sources, self.preparer, self.skip = list(sources), preparer, skip
-        self.total, self.seed = total, seed
+        data = model.plan.spec.data or Data()
+        skip = data.on_bad_sample == "skip"
+        self.sources, self.batching, self.total = list(sources), batching, total_samples
+        self.seed, self.stage, self.rank, self.world, self.workers = seed, stage_index, rank, world, data.workers
+        self.processors = model.processors()
+        self.autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
+        self.preparation = Preparation(self.sources, model.preparer(), skip, seed or 0, stage_index)
+        self.skip = skip
+        self.by_tokens = batching.tokens_per_batch is not None
+        self.loaded: dict[str, Any] | None = None
+        self._reset()
 
-    def __iter__(self) -> Iterator[Sample | BadSample]:
-        info = get_worker_info()
-        mine, of = (info.id, info.num_workers) if info else (0, 1)
-        for index, (rows, number, row) in enumerate(self._drawn() if self.total is not None else self._ordered()):
-            if index % of == mine:
-                yield prepare_row(rows, number, row, self.preparer, self.skip)
+    def _reset(self) -> None:
+        self.draws = self._draws(None if self.by_tokens and self.seed is not None else self.total)
+        self.window = Window(self.batching, self.autoregressive, self.skip)
+        self.report = PackingReport(self.batching.tokens_per_batch or 0)
+        self.position = 0
 
-    def _ordered(self) -> Iterator[tuple[Rows, int, dict[str, Any]]]:
-        for rows in self.sources:
-            for number, row in enumerate(rows):
-                yield rows, number, row
+    def _draws(self, total: int | None) -> Draws:
+        chunk = CHUNK if self.workers or self.by_tokens else min(CHUNK, self.batching.batch_size or CHUNK)
+        return Draws(
+            self.sources, self.seed, stage=self.stage, total=total, rank=self.rank, world=self.world, chunk=chunk
+        )
 
-    def _drawn(self) -> Iterator[tuple[Rows, int, dict[str, Any]]]:
-        generator = torch.Generator().manual_seed(self.seed)
-        weights = torch.tensor([rows.given.weight for rows in self.sources])
-        endless = [self._endless(rows) for rows in self.sources]
-        for _ in range(self.total or 0):
-            chosen = int(torch.multinomial(weights, 1, generator=generator))
-            number, row = next(endless[chosen])
-            yield self.sources[chosen], number, row
-
-    def _endless(self, rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Rows for ever, each pass shuffled within a buffer."""
-        generator = torch.Generator().manual_seed(self.seed)
+    def __iter__(self) -> Iterator[PackedBatch]:
+        self._reset()
+        done: Container[int] = ()
+        if self.loaded is not None:
+            done = self._restore(self.loaded)
+            self.loaded = None
+        prepared, more, first, batches = self._prepared(done), True, self.position, 0
         while True:
-            buffer: list[tuple[int, dict[str, Any]]] = []
-            seen = 0
-            for seen, pair in enumerate(enumerate(rows), 1):  # noqa: B007
-                buffer.append(pair)
-                if len(buffer) >= self.BUFFER:
-                    yield buffer.pop(int(torch.randint(len(buffer), (1,), generator=generator)))
-            for index in torch.randperm(len(buffer), generator=generator).tolist():
-                yield buffer[index]
-            if not seen:
-                raise DataError(f"{rows.name} has no rows")
+            while more and self.window.wants_more():
+                chunk = next(prepared, None)
+                if chunk is None:
+                    more = False
+                else:
+                    self.window.add(*chunk)
+            if not self.window.entries:
+                break
+            batches += 1
+            yield self._batch(self.window.take())
+        while not self.by_tokens and batches < self._batches(self.draws.number - first):
+            batches += 1
+            yield self._batch([])
 
+    def _prepared(self, done: Container[int]) -> Iterator[tuple[Record, list[Prepared]]]:
+        """Chunks in the order of their draws, each with its record, which is known from the moment it is drawn."""
 
-@dataclass
-class Quarantine:
-    """Bad rows seen so far; stops the run when their share passes the limit."""
+        def chunks() -> Iterator[Chunk]:
+            for chunk in self.draws.chunks(done):
+                self.window.records.append(Record(chunk.start, chunk.draws, chunk.done))
+                yield replace(chunk, start={}, done=[])
 
-    limit: float
-    seen: int = 0
-    bad: list[BadSample] = field(default_factory=list)
+        if not self.workers:
+            for chunk in chunks():
+                yield self.window.records[-1], self.preparation.prepare(chunk)
+            return
+        # A generator of its own: the loader must not draw its workers' seed from the one that the model's dropout uses.
+        loader: DataLoader[Any] = DataLoader(
+            self.preparation,
+            batch_size=None,
+            sampler=chunks(),
+            num_workers=self.workers,
+            collate_fn=_same,
+            generator=torch.Generator(),
+        )
+        for shipped in loader:
+            yield next(record for record in self.window.records if record.left is None), receive(shipped)
 
-    def add(self, batch: PackedBatch) -> None:
-        """Count a batch.
+    def _batch(self, entries: Sequence[Entry]) -> PackedBatch:
+        report = self.report
+        for entry in entries:
+            if entry.fate and entry.piece == 0:
+                report.note(entry.fate, entry.address)
+        samples = [entry.sample for entry in entries if isinstance(entry.sample, Sample | BadSample)]
+        if entries and not samples:
+            raise DataError(
+                f"every one of {len(entries):,} samples is longer than tokens_per_batch = {report.budget:,} and was "
+                f"dropped ({', '.join(entry.address for entry in entries[:3])}); raise tokens_per_batch"
+            )
+        if not self.by_tokens:
+            self.position += self.window.budget * self.world
+            self.window.forget(self.position, self.draws.number)
+        report.batches += 1
+        report.tokens += sum(entry.tokens for entry in entries if isinstance(entry.sample, Sample))
+        return pack(samples, self.processors, self.autoregressive)
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able: the position after the last batch that was handed out, whatever is already prepared."""
+        if self.loaded is not None:
+            return self.loaded
+        records = self.window.records
+        return {
+            "world": self.world,
+            "position": self.position,
+            "draws": records[0].start if records else self.draws.state(),
+            **self.window.state(),
+            "report": self.report.state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the next iteration go on after the batch at which the state was taken.
 
         Raises:
-            DataError: too many rows were bad (after at least 100 rows, or when nothing is left).
+            DataError: the state is of a run with other sources or of other ranks.
         """
-        self.seen += len(batch.tasks) + len(batch.bad)
-        self.bad += batch.bad
-        share = len(self.bad) / max(1, self.seen)
-        if batch.bad and share > self.limit and (self.seen >= 100 or not batch.tasks):
-            raise DataError(self.summary() + f"; more than data.max_bad = {self.limit:.1%} allows")
+        if len(state["draws"]["sources"]) != len(self.sources):
+            raise DataError(
+                f"the saved position is of {len(state['draws']['sources'])} sources, the spec names "
+                f"{len(self.sources)}; resume with the spec that the run was started with"
+            )
+        if state["world"] != self.world and self.by_tokens:
+            raise DataError(
+                f"the saved position is of {state['world']} processes, this run has {self.world}; with tokens_per_batch "
+                "each packs samples of its own: resume with as many, or train with batch_size"
+            )
+        self.loaded = state
 
-    def summary(self) -> str:
-        """Counts and the first addresses."""
-        first = "; ".join(f"{b.address}: {b.reason}" for b in self.bad[:3])
-        return f"{len(self.bad)} of {self.seen} rows could not be used ({first})"
+    def _restore(self, state: dict[str, Any]) -> Container[int]:
+        """Go to the oldest draw that still waited; the result says which of those after it are used up."""
+        self.draws.load(state["draws"])
+        self.report.load(state["report"])
+        self.position = state["position"]
+        self.window.used_pieces = {int(number): list(used) for number, used in state["pieces"].items()}
+        return set(state["done"]) if self.by_tokens else range(self.position)
 
+    def steps(self, accumulate: int) -> int:
+        """Optimizer steps that make ``total_samples`` samples; with a token budget told from the first 512 of them.
 
-def autoregressive_tasks(model: Model) -> list[str]:
-    """Tasks whose targets are counted in ids."""
-    return [name for name, head in model.parts.heads.items() if head.autoregressive]
+        Raises:
+            DataError: ``total_samples`` is not known, or a sample cannot be prepared.
+        """
+        if self.total is None:
+            raise DataError("the number of steps is not known without total_samples; give steps")
+        batches = self._told(self.total) if self.by_tokens else self._batches(self.total) * self.world
+        return max(1, math.ceil(batches / (self.world * accumulate)))
+
+    def _batches(self, total: int) -> int:
+        """Batches of each rank, where they have a fixed number of samples."""
+        return math.ceil(total / (self.window.budget * self.world))
+
+    def _told(self, total: int) -> float:
+        """Batches of all ranks: packing some samples tells how many tokens they have and how full a batch gets."""
+        count = min(total, PROBED)
+        draws = Draws(self.sources, self.seed, stage=self.stage, total=count)
+        window = Window(self.batching, self.autoregressive, self.skip)
+        for chunk in draws.chunks():
+            window.add(Record(chunk.start, chunk.draws, chunk.done), self.preparation.prepare(chunk))
+        packed: list[int] = []
+        while window.entries:
+            packed.append(sum(entry.tokens for entry in window.take()))
+        full = packed[:-1] or packed
+        return len(packed) if count == total else sum(packed) / count * total / (sum(full) / len(full))
 
 
 def loader(
-    model: Model, sources: Sequence[Rows], batch_size: int, *, total: int | None = None, seed: int = 0
-) -> "DataLoader[Any]":
-    """Packed batches; ``total`` draws that many rows from the weighted mixture, else every row once in order."""
-    data = model.plan.spec.data or Data()
-    skip = data.on_bad_sample == "skip"
-    if any(rows.given.streaming for rows in sources):
-        streamed = StreamedRows(sources, model.preparer(), skip, total, seed)
-        return DataLoader(streamed, batch_size, num_workers=data.workers, collate_fn=Collator(model))
-    rows = PreparedRows(sources, model.preparer(), skip)
-    sampler = None if total is None else Mixture(rows, total, seed)
-    return DataLoader(
-        rows,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=data.workers,
-        collate_fn=Collator(model),
-        persistent_workers=data.workers > 0,
+    model: Model,
+    sources: Sequence[Rows],
+    batching: Batching | int,
+    *,
+    total_samples: int | None = None,
+    seed: int | None = None,
+    stage_index: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> PackedLoader:
+    """Packed batches of some sources.
+
+    Args:
+        batching: a stage, or a number of samples a batch.
+        total_samples: how many rows all ranks draw from the weighted mixture; None: without end.
+        seed: of the order, the mixture and every sample's own randomness; None: every row once, in order.
+    """
+    given: Batching = Fixed(batching) if isinstance(batching, int) else batching
+    return PackedLoader(
+        model,
+        sources,
+        given,
+        total_samples=total_samples,
+        seed=seed,
+        stage_index=stage_index,
+        rank=rank,
+        world=world,
     )
 
 
-class Collator:
-    """Packs prepared samples; picklable."""
-
-    def __init__(self, model: Model) -> None:
-        self.processors = model.processors()
-        self.autoregressive = autoregressive_tasks(model)
-
-    def __call__(self, samples: Sequence[Sample | BadSample]) -> PackedBatch:
-        return pack(samples, self.processors, self.autoregressive)
+def _same(value: Any) -> Any:
+    return value
 
 
-def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[Any]:
-    """Every raw value of a modality in the sources and the templates, to fit vocabularies on."""
-    from mmkit.spec.template import Literal
-
-    for task in plan.tasks.values():
-        if modality == plan.literals:
-            yield from (part.text for part in task.parts if isinstance(part, Literal))
-    for rows in sources:
-        task = plan.tasks[rows.given.task]
-        columns = {c for c, m in task.modality_of.items() if m == modality}
-        if task.output and task.output_modality == modality and task.spelt:
-            columns.add(task.output)
-        for row in rows:
-            yield from (row[c] for c in sorted(columns) if row.get(c) is not None)
-
-
-__all__ = ["Mixture", "PreparedRows", "Quarantine", "loader", "open_all", "raw_values"]
+__all__ = ["PackedLoader", "Quarantine", "loader", "open_all", "raw_values"]

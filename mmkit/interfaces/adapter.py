@@ -20,7 +20,7 @@ class SoftAdapter(nn.Module, ABC):
 
     @abstractmethod
     def num_tokens(self, num_features: int) -> int:
-        """How many tokens an item of this many features becomes."""
+        """How many tokens an item of this many features becomes. Runs in a data worker, where there are no weights."""
 
     @abstractmethod
     def forward(self, features: Ragged) -> Ragged:

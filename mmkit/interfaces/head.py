@@ -44,7 +44,8 @@ class TaskHead(nn.Module, ABC):
 
     @abstractmethod
     def target(self, raw: Any) -> Tensor:
-        """The target of one sample from its output column, in a data worker: Int["n"] or Float["n"].
+        """The target of one sample from its output column: Int["n"] or Float["n"]. Runs in a data worker, where the
+        head has no weights.
 
         For an autoregressive head: ids with the end id, without the begin id.
 

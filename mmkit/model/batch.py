@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,24 +147,22 @@ def _counts(tasks: Sequence[str], targets: Mapping[str, Ragged], autoregressive:
 
 def _layout(samples: Sequence[Sample], media: Mapping[str, list[Media]]) -> tuple[Tensor, Tensor, Tensor]:
     """ids; where every stream token is found in [ids | modality 1 | modality 2 …]; tokens per sample."""
-    all_ids = [i for s in samples for part in s.parts if isinstance(part, Ids) for i in part.ids]
-    start, at = len(all_ids), {}
-    for name, parts in media.items():
-        at[name] = start
-        start += sum(part.tokens for part in parts)
-    next_id, pieces, lengths = 0, [], []
+    runs = [part.ids for sample in samples for part in sample.parts if isinstance(part, Ids)]
+    ids = np.fromiter(chain.from_iterable(runs), np.int64, sum(map(len, runs)))
+    at, end = {"": 0}, len(ids)
+    for name, items in media.items():
+        at[name] = end
+        end += sum(part.tokens for part in items)
+    starts, counts, lengths = [], [], []
     for sample in samples:
         length = 0
         for part in sample.parts:
-            if isinstance(part, Ids):
-                count = len(part.ids)
-                pieces.append(torch.arange(next_id, next_id + count))
-                next_id += count
-            else:
-                count = part.tokens
-                pieces.append(torch.arange(at[part.modality], at[part.modality] + count))
-                at[part.modality] += count
+            name, count = ("", len(part.ids)) if isinstance(part, Ids) else (part.modality, part.tokens)
+            starts.append(at[name])
+            counts.append(count)
+            at[name] += count
             length += count
         lengths.append(length)
-    stream = torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.int64)
-    return torch.tensor(all_ids, dtype=torch.int64), stream, torch.tensor(lengths, dtype=torch.int64)
+    sizes = np.array(counts, dtype=np.int64)
+    stream = np.arange(sizes.sum()) + np.repeat(np.array(starts, dtype=np.int64) - (sizes.cumsum() - sizes), sizes)
+    return torch.from_numpy(ids), torch.from_numpy(stream), torch.tensor(lengths, dtype=torch.int64)

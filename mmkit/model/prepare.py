@@ -1,7 +1,7 @@
 """One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from mmkit.errors import MmkitError, PluginError, SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.locate import located
+from mmkit.model.weightless import weightless
 from mmkit.spec.template import Literal
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
@@ -25,12 +26,15 @@ class Preparer:
     adapters: Mapping[str, SoftAdapter]
     heads: Mapping[str, TaskHead]
     root: Path | None = None
+    literals: dict[str, Ids] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
-        """From built components."""
+        """From built components, whose weights stay behind."""
         processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
-        return cls(plan, processors, parts.vocabularies, parts.offsets, parts.adapters, parts.heads, root)
+        adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
+        heads = {name: weightless(head) for name, head in parts.heads.items()}
+        return cls(plan, processors, parts.vocabularies, parts.offsets, adapters, heads, root)
 
     def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
         """Prepare one row.
@@ -42,8 +46,7 @@ class Preparer:
         parts: list[Ids | Media] = []
         for part in planned.parts:
             if isinstance(part, Literal):
-                assert self.plan.literals is not None
-                parts.append(self._ids(self.plan.literals, part.text))
+                parts.append(self._literal(part.text))
             else:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
         wanted, reference = None, None
@@ -81,9 +84,16 @@ class Preparer:
         except Exception as error:
             raise _broken(self.plan.tasks[task].head.component.full_name, column, error) from error
 
+    def _literal(self, text: str) -> Ids:
+        """The template's own text, spelt once."""
+        if text not in self.literals:
+            assert self.plan.literals is not None
+            self.literals[text] = self._ids(self.plan.literals, text)
+        return self.literals[text]
+
     def _ids(self, modality: str, raw: Any) -> Ids:
-        offset = self.offsets[modality]
-        return Ids(tuple(offset + i for i in self.vocabularies[modality].encode(raw)))
+        offset, ids = self.offsets[modality], self.vocabularies[modality].encode(raw)
+        return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
 
     def _media(self, modality: str, raw: Any) -> Media:
         processor = self.processors[modality]

@@ -92,6 +92,7 @@ class DataSource(Strict):
     streaming: bool = Field(False, description="Read rows one by one instead of indexing them.")
     rename: dict[str, str] = Field({}, description="Column of the file → name used in the templates.")
     limit: int | None = Field(None, gt=0, description="Use only the first rows.")
+    shuffle_buffer: int = Field(1000, gt=0, description="Rows of a streamed source that are shuffled together.")
 
 
 class Urls(Strict):
@@ -131,7 +132,20 @@ class Stage(Strict):
     schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning-rate schedule.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
-    batch_size: int = Field(32, gt=0, description="Samples a forward pass.")
+    tokens_per_batch: int | None = Field(
+        None, gt=0, description="Tokens a forward pass at most (input and generated target), instead of batch_size."
+    )
+    batch_size: int | None = Field(
+        default_factory=lambda given: None if given.get("tokens_per_batch") else 32,
+        gt=0,
+        description="Samples a forward pass; 32 unless tokens_per_batch is given.",
+    )
+    lookahead: int = Field(
+        64, ge=0, description="With tokens_per_batch: prepared samples from which the gaps of a batch are filled."
+    )
+    long_samples: Literal["raise", "drop", "truncate", "split"] = Field(
+        "raise", description="With tokens_per_batch: what happens to a sample that has more; only text is ever cut."
+    )
     accumulate: int = Field(1, gt=0, description="Forward passes an optimizer step.")
     clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     optimizer: Literal["adamw", "adam"] = Field("adamw", description="Optimizer; adam has no weight decay.")
@@ -140,6 +154,12 @@ class Stage(Strict):
     def _length(self) -> "Stage":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
+        if self.tokens_per_batch is None:
+            for name in ("lookahead", "long_samples"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} needs tokens_per_batch")
+        elif self.batch_size is not None:
+            raise ValueError("give either batch_size or tokens_per_batch")
         return self
 
 

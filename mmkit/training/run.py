@@ -97,10 +97,10 @@ def _stage(
 ) -> None:
     table = apply_stage(model, stage, index)
     say(f"stage {stage.name}: " + ", ".join(f"{node} {on:,}/{all_:,}" for node, (on, all_) in table.items() if all_))
-    per_step = stage.batch_size * stage.accumulate
-    steps = stage.steps or _steps(model.plan, stage, index, sources)
     seed = settings.seed + index
-    batches = loader(model, sources, stage.batch_size, total=steps * per_step, seed=seed)
+    total = None if stage.steps else _samples(model.plan, stage, index, sources)
+    batches = loader(model, sources, stage, total_samples=total, seed=seed, stage_index=index)
+    steps = stage.steps or batches.steps(stage.accumulate)
     data = model.plan.spec.data or Data()
     quarantine = Quarantine(data.max_bad)
     folder = tempfile.mkdtemp(prefix="mmkit-train-")  # Trainer wants one; it writes nothing there
@@ -127,10 +127,12 @@ def _stage(
         shutil.rmtree(folder, ignore_errors=True)
     if quarantine.bad:
         say(f"skipped: {quarantine.summary()}")
+    if batches.report.summary():
+        say(f"stage {stage.name}: {batches.report.summary()}")
     say(f"stage {stage.name}: {steps} steps in {time.monotonic() - started:.0f} s")
 
 
-def _steps(planned: Plan, stage: Stage, index: int, sources: list[Rows]) -> int:
+def _samples(planned: Plan, stage: Stage, index: int, sources: list[Rows]) -> int:
     if any(rows.given.streaming for rows in sources):
         problem = planned.source.problem(
             ("train", "stages", index, "epochs"),
@@ -138,9 +140,7 @@ def _steps(planned: Plan, stage: Stage, index: int, sources: list[Rows]) -> int:
             "give steps instead",
         )
         raise SpecError([problem])
-    return math.ceil(
-        sum(len(rows) for rows in sources) * float(stage.epochs or 0) / (stage.batch_size * stage.accumulate)
-    )
+    return math.ceil(sum(len(rows) for rows in sources) * float(stage.epochs or 0))
 
 
 def arguments(settings: Train, stage: Stage, steps: int, seed: int, folder: str) -> TrainingArguments:
@@ -148,7 +148,7 @@ def arguments(settings: Train, stage: Stage, steps: int, seed: int, folder: str)
     return TrainingArguments(
         output_dir=folder,
         max_steps=steps,
-        per_device_train_batch_size=stage.batch_size,
+        per_device_train_batch_size=stage.batch_size or 1,
         gradient_accumulation_steps=stage.accumulate,
         learning_rate=stage.lr,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(stage.schedule, stage.schedule),

@@ -7,10 +7,9 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from mmkit.data.loading import Quarantine
+from mmkit.data.loading import PackedLoader, Quarantine
 from mmkit.errors import TrainingError
 from mmkit.model.batch import PackedBatch
 from mmkit.model.model import Model
@@ -19,9 +18,7 @@ from mmkit.model.model import Model
 class PackedTrainer(Trainer):
     """Feeds ``PackedBatch`` to the model; losses are normalised over all passes of one optimizer step."""
 
-    def __init__(
-        self, model: Model, args: TrainingArguments, batches: "DataLoader[Any]", quarantine: Quarantine
-    ) -> None:
+    def __init__(self, model: Model, args: TrainingArguments, batches: PackedLoader, quarantine: Quarantine) -> None:
         super().__init__(model=model, args=args)
         self.batches = batches
         self.quarantine = quarantine
@@ -29,7 +26,7 @@ class PackedTrainer(Trainer):
         self.sums: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
-    def get_train_dataloader(self) -> "DataLoader[Any]":
+    def get_train_dataloader(self) -> PackedLoader:  # type: ignore[override]
         """The packed loader as it is: batches are moved by ``_prepare_inputs``."""
         return self.batches
 

@@ -1,0 +1,86 @@
+"""Chunks of draws → prepared samples, in a data worker or in the main process."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch.utils.data import Dataset, get_worker_info
+
+from mmkit.data.draws import Chunk
+from mmkit.data.seeds import own_randomness, sample_seed, seed_everything
+from mmkit.data.sources import Rows, without_stream
+from mmkit.data.transport import ship
+from mmkit.errors import MmkitError, SampleError
+from mmkit.model.batch import BadSample, Sample
+from mmkit.model.prepare import Preparer
+
+
+class Failure(str):
+    """Why the run must stop: an error's message, which the main process raises when the row's turn comes."""
+
+
+Prepared = Sample | BadSample | Failure
+
+
+class Preparation(Dataset[Any]):
+    """Prepares the draws of a chunk. What a sample becomes depends on its row, its pass and the seed alone."""
+
+    def __init__(self, sources: Sequence[Rows], preparer: Preparer, skip: bool, seed: int, stage: int) -> None:
+        self.sources = [without_stream(rows) for rows in sources]
+        self.preparers = [replace(preparer, root=rows.root) for rows in sources]
+        self.skip, self.seed, self.stage = skip, seed, stage
+
+    def __getitem__(self, chunk: Chunk) -> Any:
+        """The prepared samples of ``chunk.draws``; shipped, when called in a worker."""
+        prepared = self.prepare(chunk)
+        return prepared if get_worker_info() is None else ship(prepared)
+
+    def prepare(self, chunk: Chunk) -> list[Prepared]:
+        """One result a draw, in order."""
+        rows = self._rows(chunk)
+        with own_randomness():
+            return [
+                self._one(draw.source, draw.epoch, draw.row, row) for draw, row in zip(chunk.draws, rows, strict=True)
+            ]
+
+    def _rows(self, chunk: Chunk) -> list[dict[str, Any] | Failure]:
+        found: list[Any] = [None] * len(chunk.draws)
+        for source in {draw.source for draw in chunk.draws}:
+            places = [place for place, draw in enumerate(chunk.draws) if draw.source == source]
+            given = self._fetched(source, chunk, [chunk.draws[place].row for place in places])
+            for place, row in zip(places, given, strict=True):
+                found[place] = row
+        return found
+
+    def _fetched(self, source: int, chunk: Chunk, numbers: list[int]) -> Sequence[dict[str, Any] | Failure]:
+        rows = self.sources[source]
+        try:
+            if source not in chunk.tables:
+                return rows.fetch(numbers)
+            from datasets.formatting import PythonFormatter
+
+            columns = PythonFormatter(rows.rows).format_batch(chunk.tables[source])
+            return [
+                rows.renamed(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+            ]
+        except Exception as error:
+            detail = str(error).splitlines()[0] if str(error) else ""
+            failure = Failure(f"cannot read {rows.name}: {type(error).__name__}: {detail}")
+            return [failure] * len(numbers)
+
+    def _one(self, source: int, epoch: int, number: int, row: dict[str, Any] | Failure) -> Prepared:
+        if isinstance(row, Failure):
+            return row
+        address = self.sources[source].address(number, epoch)
+        seed_everything(sample_seed(self.seed, self.stage, source, epoch, number))
+        try:
+            return self.preparers[source](self.sources[source].given.task, row, address=address)
+        except SampleError as error:
+            if self.skip:
+                return BadSample(address, str(error))
+            return Failure(f"{address}: {error} (data.on_bad_sample: skip would leave such rows out)")
+        except MmkitError as error:
+            return Failure(f"{address}: {error}")
+        except Exception as error:
+            error.add_note(f"while preparing {address}")
+            raise

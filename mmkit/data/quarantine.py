@@ -1,0 +1,77 @@
+"""What could not be used: bad rows, and samples longer than the token budget."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmkit.errors import DataError
+from mmkit.model.batch import BadSample, PackedBatch
+
+
+@dataclass
+class Quarantine:
+    """Bad rows seen so far; stops the run when their share passes the limit."""
+
+    limit: float
+    seen: int = 0
+    bad: list[BadSample] = field(default_factory=list)
+
+    def add(self, batch: PackedBatch) -> None:
+        """Count a batch.
+
+        Raises:
+            DataError: too many rows were bad (after at least 100 rows, or when nothing is left).
+        """
+        self.seen += len(batch.tasks) + len(batch.bad)
+        self.bad += batch.bad
+        share = len(self.bad) / max(1, self.seen)
+        if batch.bad and share > self.limit and (self.seen >= 100 or not batch.tasks):
+            raise DataError(self.summary() + f"; more than data.max_bad = {self.limit:.1%} allows")
+
+    def summary(self) -> str:
+        """Counts and the first addresses."""
+        first = "; ".join(f"{b.address}: {b.reason}" for b in self.bad[:3])
+        return f"{len(self.bad)} of {self.seen} rows could not be used ({first})"
+
+
+@dataclass
+class PackingReport:
+    """How full the batches were, and which samples were too long for one.
+
+    Attributes:
+        budget: tokens a batch may have; 0 where batches have a fixed number of samples.
+        batches, tokens: handed out. long: how many samples were dropped, truncated or split; first: some of each.
+    """
+
+    budget: int = 0
+    batches: int = 0
+    tokens: int = 0
+    long: Counter[str] = field(default_factory=Counter)
+    first: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the budget that was used."""
+        return self.tokens / (self.budget * self.batches) if self.budget and self.batches else 1.0
+
+    def note(self, what: str, address: str) -> None:
+        """Count a long sample."""
+        self.long[what] += 1
+        if len(named := self.first.setdefault(what, [])) < 3:
+            named.append(address)
+
+    def summary(self) -> str:
+        """One line; empty where there is nothing to say."""
+        parts = [f"batches {self.efficiency:.1%} full"] if self.budget and self.batches else []
+        for what, count in self.long.items():
+            parts.append(f"{count:,} samples longer than {self.budget:,} tokens {what} ({', '.join(self.first[what])})")
+        return "; ".join(parts)
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"batches": self.batches, "tokens": self.tokens, "long": dict(self.long), "first": self.first}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.batches, self.tokens = state["batches"], state["tokens"]
+        self.long, self.first = Counter(state["long"]), {what: list(named) for what, named in state["first"].items()}
