@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mmkit
+from mmkit.spec.schema import Stage
 
 ROWS = [{"text": "a fine warm film", "label": "pos"}, {"text": "a dull cold film", "label": "neg"}]
 
@@ -46,8 +47,7 @@ def test_unknown_keys_at_every_level_are_named_at_once(spec: dict[str, Any]) -> 
     assert problems(spec) == [
         "modalities.text.adaptr: unknown key 'adaptr': did you mean 'adapter'?",
         "tasks.mood.imput: unknown key 'imput': did you mean 'input'?",
-        "train.stages[0].freeze: unknown key 'freeze': allowed: accumulate, batch_size, clip, epochs, "
-        "long_samples, lookahead, lr, name, optimizer, schedule, steps, tokens_per_batch, train, warmup, weight_decay",
+        f"train.stages[0].freeze: unknown key 'freeze': allowed: {', '.join(sorted(Stage.model_fields))}",
     ]
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mmkit.spec.schema import Stage
+
 Problems = Callable[..., list[str]]
 
 GOOD = """\
@@ -45,7 +47,7 @@ def changed(line: int, old: str, new: str) -> str:
     return "".join(lines)
 
 
-STAGE = "accumulate, batch_size, clip, epochs, lr, name, optimizer, schedule, steps, train, warmup, weight_decay"
+STAGE = ", ".join(sorted(Stage.model_fields))
 LEVELS = [
     (1, "mmkit: 1", "mmkit: 1\ntask: {}", "2:1: task: unknown key 'task': did you mean 'tasks'?"),
     (3, "text:", "text:\n    encodr: x", "4:5: modalities.text.encodr: unknown key 'encodr': did you mean 'encoder'?"),
