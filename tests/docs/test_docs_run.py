@@ -4,11 +4,11 @@ What a page may hold, in order and in one empty folder per page:
 
 * ``python``: run, all blocks of a page in one namespace; with ``title="path"`` written to that file instead.
 * ``console``: lines after ``$`` are commands, what follows is their output (stdout and stderr).
-* ``text`` after ``python``, ``mermaid`` after ``console``: the output. ``...`` matches anything; a number with a decimal
-  point matches as far as it is written.
-* ``yaml``: with ``title`` written, and checked if it is a spec; without, a spec or some of its sections, which then
-  replace those of the page's last spec.
-* other languages need a ``title`` and are written. A fence without a language is an illustration and is not run.
+* ``text`` after ``python``: what it printed. ``...`` matches anything; a number with a decimal point matches as far as it
+  is written.
+* ``yaml``: with ``title`` written, and checked if it is a spec; without, a spec, or sections that fit a spec of the page.
+* other languages need a ``title`` and are written. A fence without a language and ``mermaid`` are illustrations, as is ``py``
+  on the generated pages.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ import pytest
 import yaml
 
 import mmkit
+from docs.generate import pages
 from mmkit.cli.app import main
 from mmkit.discovery.loader import discover
 from mmkit.spec.schema import Spec
@@ -63,7 +64,7 @@ class Reader:
 
     page: Path
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
-    spec: dict[str, Any] = field(default_factory=dict)
+    specs: list[dict[str, Any]] = field(default_factory=list)
     printed: str = ""
 
     def read(self) -> None:
@@ -90,21 +91,21 @@ class Reader:
             self.printed = out.getvalue()
         elif block.language == "console":
             self._console(block.text)
-        elif block.language == "text" or (block.language == "mermaid" and self.printed.startswith("graph")):
+        elif block.language == "text":
             assert_same(block.text, self.printed)
             self.printed = ""
-        elif block.language != "mermaid":
+        elif block.language != "mermaid" and not (block.language == "py" and self.page.name in pages()):
             assert block.title, f"a {block.language} block without a title would go unchecked"
 
     def _yaml(self, block: Block) -> None:
         given = yaml.safe_load(block.text)
         sections = set(Spec.model_fields)
         if "mmkit" in given:
-            self.spec = given
+            self.specs.append(given)
             mmkit.check(block.title or given)
         elif not block.title:
             assert set(given) <= sections, f"{sorted(set(given) - sections)} are not sections of a spec"
-            mmkit.check({**self.spec, **given}, static=True)
+            assert any(fits({**spec, **given}) for spec in self.specs), "the sections fit no spec of this page"
 
     def _console(self, text: str) -> None:
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
@@ -113,6 +114,12 @@ class Reader:
             self.printed = run(shlex.split(command))
             if expected.strip():
                 assert_same(expected, self.printed)
+
+
+def fits(spec: dict[str, Any]) -> bool:
+    with contextlib.suppress(mmkit.SpecError):
+        return bool(mmkit.check(spec, static=True))
+    return False
 
 
 def run(words: list[str]) -> str:
@@ -205,3 +212,15 @@ def test_every_fence_is_seen_and_every_link_leads_somewhere(page: Path) -> None:
     assert len(re.findall(r"^\s*```", text, re.MULTILINE)) == 2 * len(blocks_of(text)), "an indented or open fence"
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", FENCE.sub("", text)):
         assert target.startswith("https://") or (page.parent / target).exists(), f"{target} is not there"
+
+
+def test_generated_pages_are_those_of_the_code() -> None:
+    for name, text in pages().items():
+        assert (DOCS / name).read_text("utf-8") == text, f"{name} is out of date: run `make reference`"
+
+
+def test_every_error_has_its_place_on_the_page() -> None:
+    errors = [name for name in mmkit.__all__ if name.endswith("Error")]
+    assert errors
+    words = set((DOCS / "errors.md").read_text("utf-8").split())
+    assert words.issuperset(errors)
