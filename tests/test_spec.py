@@ -5,6 +5,7 @@ import pytest
 from mmkit.errors import SpecError
 from mmkit.registry.registry import Registry
 from mmkit.spec.load import read_source
+from mmkit.spec.schema import Spec
 from mmkit.spec.template import Literal, Slot, parse
 from mmkit.wiring.planner import plan
 
@@ -56,3 +57,10 @@ def test_key_given_twice_is_refused(tmp_path: Path) -> None:
     file.write_text("mmkit: 1\nmmkit: 1\n")
     with pytest.raises(SpecError, match=r"twice.yaml:2:1: mmkit: the key is given twice\n    fix: keep one of them"):
         read_source(file)
+
+
+def test_json_schema_takes_a_single_name_where_the_spec_does() -> None:
+    fields = Spec.model_json_schema()["$defs"]
+    for model, field in (("Task", "reads"), ("Stage", "train"), ("Urls", "hosts")):
+        kinds = [option.get("type") for option in fields[model]["properties"][field]["anyOf"]]
+        assert {"array", "string"} <= set(kinds)
