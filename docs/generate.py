@@ -84,8 +84,8 @@ def table(schema: Schema) -> list[str]:
             value = given.get("default")
             default = "–" if value in (None, [], {}) else f"`{json.dumps(value).strip(chr(34))}`"
         meaning = given.get("description", "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", kind(given), default, meaning)))
-        lines[-1] += " |"
+        cells = (f"`{name}`", kind(given), default, meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines if len(lines) > 2 else ["No options."]
 
 
@@ -126,8 +126,8 @@ def spec_page() -> str:
     parts = [SPEC_HEAD]
     for name in order:
         where = ", ".join(f"`{place}`" for place in places[name] if place)
-        about = plain(definitions[name].get("description", ""))
-        parts.append(f"## {name}\n\n{about}{f' At {where}.' if where else ''}\n\n" + "\n".join(table(definitions[name])) + "\n")
+        about = plain(definitions[name].get("description", "")) + (f" At {where}." if where else "")
+        parts += [f"## {name}\n", f"{about}\n", *table(definitions[name]), ""]
     return "\n".join([*parts, USE])
 
 

@@ -61,6 +61,9 @@ def plain(text: str) -> str:
 def documented(name: str, module: str) -> list[str]:
     """A heading, the signature, the docstring, and the members of a class."""
     node, text = define(name, module)
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+        target, text = define(node.value.id, module)
+        node.value = target.value if isinstance(target, ast.Assign | ast.AnnAssign) and target.value else node.value
     if not isinstance(node, ast.ClassDef | ast.FunctionDef):
         return [f"### {name}\n", fence(ast.unparse(node)), *prose(text), ""]
     if isinstance(node, ast.FunctionDef):
@@ -68,33 +71,31 @@ def documented(name: str, module: str) -> list[str]:
     bases = ", ".join(ast.unparse(base) for base in node.bases)
     parts = [f"### {name}\n", fence(constructor(node) or f"class {name}({bases})"), *prose(text)]
     for member in node.body:
-        if isinstance(member, ast.FunctionDef) and not member.name.startswith("_") or call(member):
-            assert isinstance(member, ast.FunctionDef)
+        if isinstance(member, ast.FunctionDef) and (member.name == "__call__" or not member.name.startswith("_")):
             parts += [fence(signature(member, member.name)), *prose(ast.get_docstring(member) or "")]
     return [*parts, ""]
-
-
-def call(member: ast.stmt) -> bool:
-    """Whether a member is ``__call__``."""
-    return isinstance(member, ast.FunctionDef) and member.name == "__call__"
 
 
 def define(name: str, module: str) -> tuple[Definition, str]:
     """The definition of a name, followed through imports, and its docstring."""
     spec = find_spec(module)
-    assert spec is not None and spec.origin is not None, module
+    if spec is None or spec.origin is None:
+        raise LookupError(f"there is no module {module}")
     tree = ast.parse(Path(spec.origin).read_text("utf-8"))
     for number, node in enumerate(tree.body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, ast.get_docstring(node) or ""
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            assert isinstance(node, ast.Assign | ast.AnnAssign)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
             return node, docstring_after(tree.body[number + 1 : number + 2])
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-            return define(name, str(node.module))
+    for found in ast.walk(tree):
+        if isinstance(found, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in found.names):
+            return define(name, str(found.module))
     raise LookupError(f"{name} is not defined in {module}")
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def docstring_after(nodes: list[ast.stmt]) -> str:
@@ -110,7 +111,9 @@ def constructor(node: ast.ClassDef) -> str:
     if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         return ""
     fields = [ast.unparse(field) for field in node.body if isinstance(field, ast.AnnAssign)]
-    fields = [re.sub(r"field\(default_factory=(dict|list)\)", lambda m: {"dict": "{}", "list": "[]"}[m[1]], f) for f in fields]
+    fields = [
+        f.replace("field(default_factory=dict)", "{}").replace("field(default_factory=list)", "[]") for f in fields
+    ]
     return wrapped(f"mmkit.{node.name}" if node.name in mmkit.__all__ else node.name, fields, "")
 
 
@@ -148,7 +151,7 @@ def wrapped(name: str, pieces: list[str], result: str) -> str:
 
 def fence(code: str) -> str:
     """Highlighted, and marked as code that is not run."""
-    plainer = re.sub(r"(?<=[:>] )'([^']*)'(?= = |[,)\n]|$)", r"\1", code)  # names that are quoted because they come later
+    plainer = re.sub(r"(?<=[:>] )'([^']*)'(?= = |[,)\n]|$)", r"\1", code)  # quoted since it is defined later
     return "```py\n" + plainer.replace("'", '"') + "\n```\n"
 
 

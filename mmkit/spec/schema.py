@@ -95,9 +95,7 @@ class DataSource(Strict):
 class Urls(Strict):
     """Which URLs in media columns are fetched."""
 
-    hosts: Names = Field(
-        description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1
-    )
+    hosts: Names = Field(description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1)
     private: bool = Field(False, description="Whether a host may have a private, loopback or link-local address.")
     max_mebibytes: float = Field(64, gt=0, description="Largest content.")
     seconds: float = Field(20, gt=0, description="Longest time for one URL, redirects included.")
