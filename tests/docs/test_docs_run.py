@@ -12,6 +12,7 @@ What a page may hold, in order and in one empty folder per page:
 """
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -33,6 +34,7 @@ from mmkit.cli.app import main
 from mmkit.discovery.loader import discover
 from mmkit.spec.schema import Spec
 
+made = functools.cache(pages)
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)
@@ -94,7 +96,7 @@ class Reader:
         elif block.language == "text":
             assert_same(block.text, self.printed)
             self.printed = ""
-        elif block.language != "mermaid" and not (block.language == "py" and self.page.name in pages()):
+        elif block.language != "mermaid" and not (block.language == "py" and self.page.name in made()):
             assert block.title, f"a {block.language} block without a title would go unchecked"
 
     def _yaml(self, block: Block) -> None:
@@ -215,7 +217,7 @@ def test_every_fence_is_seen_and_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_generated_pages_are_those_of_the_code() -> None:
-    for name, text in pages().items():
+    for name, text in made().items():
         assert (DOCS / name).read_text("utf-8") == text, f"{name} is out of date: run `make reference`"
 
 
