@@ -2,7 +2,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: env demo test test-all lint
+.PHONY: env demo test test-all lint reference
 env: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
@@ -30,3 +30,6 @@ test-all: env lint
 
 demo: .venv/.demo
 	env -u OMP_NUM_THREADS $(PY) -m recipes.quickstart.run
+
+reference: env
+	$(PY) -m docs.generate

@@ -8,6 +8,7 @@ from mmkit.registry.component import Component
 
 hookspec = pluggy.HookspecMarker("mmkit")
 hookimpl = pluggy.HookimplMarker("mmkit")
+"""Marks a plugin's ``mmkit_components`` function."""
 
 
 @hookspec

@@ -20,7 +20,8 @@ class Backbone(nn.Module, ABC):
     """Turns the tokens of each sample into hidden states, samples never seeing each other.
 
     Attributes:
-        token_dim: width of the tokens it reads. hidden_dim: width of the hidden states it gives.
+        token_dim: width of the tokens it reads.
+        hidden_dim: width of the hidden states it gives.
         generates: whether ``forward`` takes targets and ``prefill``/``step``/``logits`` work.
     """
 

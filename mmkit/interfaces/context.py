@@ -15,7 +15,8 @@ class BuildContext:
             is not a weight (architecture config, tokenizer files) is read from it and nothing else is.
         load_weights: False while a spec is checked or a checkpoint is loaded: build the architecture only, read
             no weights. Parameters may then live on the meta device; buffers are real and must be correct.
-        in_dim: (adapter) width of the features. out_dim: (adapter) width of the stream.
+        in_dim: (adapter) width of the features.
+        out_dim: (adapter) width of the stream.
         vocabulary_size: (backbone) rows needed in the embedding table; 0 where no modality has ids.
         generates: (backbone) whether a head decodes with it; without one, no output layer is needed.
         dims: (head) width of each node it reads, in order.

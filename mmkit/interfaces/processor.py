@@ -10,7 +10,10 @@ from torch import Tensor
 from mmkit.ragged import Ragged
 
 Item: TypeAlias = Mapping[str, Tensor]
+"""One prepared raw value: named tensors on the CPU."""
 Batch: TypeAlias = Mapping[str, Tensor | Ragged]
+"""All items of one modality in a batch: named tensors or Ragged. They are moved to the model's device, except entries whose
+key ends in ``lengths``, which stay on the CPU."""
 
 
 class Processor(ABC):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 API_VERSION = 1
+"""What plugins are written against; a plugin for another number is listed as incompatible and not loaded."""
 KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "metric")
 
 
@@ -18,9 +19,10 @@ class Component:
         config: import path ``module:class`` of the pydantic config; that module imports no torch.
         modality: what kind of raw value an encoder or vocabulary takes; any string.
         licence: SPDX name of the component's own code.
-        generates: whether a backbone can decode; ``reads``: how many nodes a head reads.
+        generates: whether a backbone can decode.
         autoregressive: whether a head needs a backbone that generates.
         spells: whether a head's targets are ids of the output column's vocabulary (``generate``, ``ctc``).
+        reads: how many nodes a head reads.
         api: the API version the record was written for.
         plugin: name of the plugin; filled in by discovery.
     """

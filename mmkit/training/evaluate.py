@@ -16,7 +16,14 @@ from mmkit.spec.schema import Data
 
 @dataclass
 class TaskResult:
-    """Figures of one task, and every prediction beside its reference."""
+    """Figures of one task, and every prediction beside its reference.
+
+    Attributes:
+        metrics: the mean loss, the head's metrics, and ``bad_rows`` where rows were skipped.
+        predictions: one a row, as ``Model.predict`` gives them.
+        references: the rows' output column.
+        addresses: where each row came from, ``file:row``.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     predictions: list[Any] = field(default_factory=list)
