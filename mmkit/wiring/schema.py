@@ -29,7 +29,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for place, kinds in _KINDS.items():
         options, names = [], []
         for component in registry.of_kind(*kinds):
-            key = f"{component.kind}:{component.full_name}"
+            key = f"{component.kind}:{component.full_name}".replace("/", ".")  # a slash would part a JSON pointer
             if key not in definitions:
                 definitions[key] = _component(component, _names(registry, component, kinds), definitions)
             options.append({"$ref": f"{_REF}{key}"})
@@ -61,7 +61,7 @@ def _component(component: Component, names: list[str], definitions: dict[str, An
         return {"type": "object", "properties": use, "required": ["use"], "description": why}
     inner = config.pop("$defs", {})
     moved = {
-        name: f"{component.full_name}:{name}" for name in inner if definitions.get(name, inner[name]) != inner[name]
+        name: f"{component.plugin}.{component.name}:{name}" for name in inner if definitions.get(name, inner[name]) != inner[name]
     }
     if moved:  # another component has a different model of this name
         config, inner = _renamed(config, moved), {moved.get(k, k): _renamed(v, moved) for k, v in inner.items()}
