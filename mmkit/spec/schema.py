@@ -34,6 +34,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+Names = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)]
+"""Names; a single one may be written without brackets."""
+
+
 class Modality(Strict):
     """How one kind of raw value becomes tokens of the stream."""
 
@@ -69,7 +73,7 @@ class Task(Strict):
     input: str = Field(description="Template of the prompt; `{name}` is a column of the data.")
     output: str | None = Field(None, description="Template of the target: one `{column}`.")
     head: ComponentUse = Field(description="Task head.")
-    reads: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+    reads: Names | None = Field(
         None, description="Node(s) the head reads; default: the backbone, else the one modality of the input."
     )
     columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
@@ -91,9 +95,7 @@ class DataSource(Strict):
 class Urls(Strict):
     """Which URLs in media columns are fetched."""
 
-    hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
-        description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1
-    )
+    hosts: Names = Field(description="Hosts that a URL may name; globs such as `*.example.org`.", min_length=1)
     private: bool = Field(False, description="Whether a host may have a private, loopback or link-local address.")
     max_mebibytes: float = Field(64, gt=0, description="Largest content.")
     seconds: float = Field(20, gt=0, description="Longest time for one URL, redirects included.")
@@ -118,7 +120,7 @@ class Stage(Strict):
     """One stage of training."""
 
     name: str = Field(description="Name in logs and folders.")
-    train: Annotated[list[str], BeforeValidator(_listed)] = Field(
+    train: Names = Field(
         ["*"], description="Globs of nodes or parameters that train; everything else is frozen.", min_length=1
     )
     steps: int | None = Field(None, gt=0, description="Optimizer steps.")

@@ -39,7 +39,18 @@ def test_public_names_are_pinned() -> None:
     assert sorted(mmkit.__all__) == mmkit.__all__
     assert set(mmkit.__all__) == {
         *("Backbone", "Batch", "BuildContext", "CheckpointError", "Component", "Config", "DataError", "DecodingState"),
-        *("Encoder", "Fittable", "HasAssets", "HasExample", "Item", "LocalPath", "Loss", "Metric", "MmkitError", "Model"),
+        *(
+            "Encoder",
+            "Fittable",
+            "HasAssets",
+            "HasExample",
+            "Item",
+            "LocalPath",
+            "Loss",
+            "Metric",
+            "MmkitError",
+            "Model",
+        ),
         *("PluginError", "Problem", "Processor", "Ragged", "SampleError", "SoftAdapter", "SpecError", "TaskHead"),
         *("TrainingError", "VocabularyAdapter", "api_version", "build", "check", "evaluate", "hookimpl", "load"),
         *("plugins", "train"),
