@@ -71,6 +71,11 @@ def graph(plan: Plan) -> Graph:
     return Graph(tuple(boxes), tuple(arrows))
 
 
+def edges(plan: Plan) -> list[tuple[str, str]]:
+    """Source and target of every arrow that values flow along."""
+    return [(arrow.source, arrow.target) for arrow in graph(plan).arrows if not arrow.spells]
+
+
 def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
     """The arrows that a task needs: from its head back to raw values."""
     found = [Arrow(node, task.head.node) for node in task.reads]

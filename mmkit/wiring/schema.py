@@ -29,11 +29,12 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for place, kinds in _KINDS.items():
         options, names = [], []
         for component in registry.of_kind(*kinds):
-            key = f"{component.kind}:{component.full_name}".replace("/", ".")  # a slash would part a JSON pointer
+            said = _names(registry, component, kinds)
+            key = f"{component.kind}:{said[0].replace('/', '.')}"  # a / would end a step of the reference
             if key not in definitions:
-                definitions[key] = _component(component, _names(registry, component, kinds), definitions)
+                definitions[key] = _component(component, said, definitions)
             options.append({"$ref": f"{_REF}{key}"})
-            names += _names(registry, component, kinds)
+            names += said
         definitions[f"use:{place}"] = {"anyOf": [*options, {"enum": names}]}
     for part in spec_parts:
         for name, field in part.get("properties", {}).items():
@@ -61,7 +62,9 @@ def _component(component: Component, names: list[str], definitions: dict[str, An
         return {"type": "object", "properties": use, "required": ["use"], "description": why}
     inner = config.pop("$defs", {})
     moved = {
-        name: f"{component.plugin}.{component.name}:{name}" for name in inner if definitions.get(name, inner[name]) != inner[name]
+        name: f"{component.plugin}.{component.name}:{name}"
+        for name in inner
+        if definitions.get(name, inner[name]) != inner[name]
     }
     if moved:  # another component has a different model of this name
         config, inner = _renamed(config, moved), {moved.get(k, k): _renamed(v, moved) for k, v in inner.items()}

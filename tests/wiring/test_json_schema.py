@@ -88,7 +88,7 @@ def test_a_value_that_the_spec_refuses_is_refused(
 def test_every_installed_component_and_option_is_described(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     for component in discover().of_kind("encoder", "adapter", "vocabulary", "backbone", "head"):
-        described = definitions[f"{component.kind}:{component.plugin}.{component.name}"]
+        described = definitions[f"{component.kind}:{component.name}"]
         assert described["description"] == component.summary
         assert described["properties"]["use"]["enum"] == [component.name, component.full_name]
         for name, option in described["properties"].items():

@@ -1,0 +1,88 @@
+"""Real processes: exit codes, clean stdout, signals, closed pipes, full disks, the shell's completion."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import process
+
+
+def finish(started: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = started.communicate(timeout=120)
+    return started.returncode, out, err
+
+
+def test_stdout_is_only_the_result(model: Path) -> None:
+    code, out, err = finish(process("predict", model, "--task", "mood", "--text", "warm", "--json"))
+    assert (code, err) == (0, "")
+    assert json.loads(out)["prediction"]["label"] in ("neg", "pos")
+
+
+def test_looking_never_imports_torch(spec: Path) -> None:
+    code = (
+        "import sys\nfrom mmkit.cli import main\n"
+        "for line in (['plugins'], ['components'], ['schema'], ['inspect', sys.argv[1]], ['check', sys.argv[1], '--static']):\n"
+        "    try:\n        main(line)\n    except SystemExit as done:\n        assert done.code == 0, line\n"
+        "    heavy = [name for name in ('torch', 'transformers', 'numpy', 'PIL') if name in sys.modules]\n"
+        "    assert not heavy, (line, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(spec)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupted_training_ends_with_130(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text().replace("steps: 2", "steps: 1000000"))
+    started = process("train", spec, "--output", tmp_path / "model")
+    assert started.stderr is not None
+    for line in started.stderr:
+        if "loss" in line:
+            break
+    started.send_signal(signal.SIGINT)
+    code, _, err = finish(started)
+    assert code == 130
+    assert err.endswith("interrupted\n")
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    started = process("components")
+    assert started.stdout is not None
+    started.stdout.close()
+    assert started.wait(timeout=120) == 141
+    assert started.stderr is not None
+    assert started.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said(model: Path) -> None:
+    with open("/dev/full", "w") as full:
+        code, _, err = finish(process("plugins", stdout=full))
+    assert (code, err) == (1, "error: No space left on device\n")
+    line = ("predict", model, "--task", "mood", "--text", "warm", "--output", "/dev/full")
+    assert finish(process(*line))[::2] == (1, "error: /dev/full: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mmkit comp", ["components"]),
+        ("mmkit components --kind enc", ["encoder"]),
+        ("mmkit predict model --task ", ["caption", "mood", "shade"]),
+        ("mmkit predict model --image x.png --task m", ["mood"]),
+        ("mmkit evaluate model --part t", ["test", "train"]),
+    ],
+)
+def test_the_shell_completes(work: Path, line: str, expected: list[str]) -> None:
+    words = line.split(" ")
+    code = "import sys; sys.argv[0] = 'mmkit'; from mmkit.cli import main; main()"
+    asked = {"_MMKIT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=work, env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == expected
