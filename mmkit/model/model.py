@@ -164,7 +164,11 @@ class Run:
     def read(self, node: str, samples: Sequence[int]) -> Ragged:
         """Features of a node for these samples."""
         if node in self.model.parts.backbones:
-            return self.model.parts.backbones[node](self.prompt(node, samples))
+            prompt = self.prompt(node, samples)
+            states = self.model.parts.backbones[node](prompt)
+            who = self.model.plan.backbones[node].placed.component.full_name
+            _check(states, prompt.lengths, self.model.parts.dims[node], who, "states")
+            return states
         if node not in self.features:
             width = self.model.parts.dims[node]
             return Ragged(torch.zeros(0, width, device=self.model.device), torch.zeros(len(samples), dtype=torch.int64))

@@ -117,6 +117,7 @@ def shift(pixels: Float[Tensor, "items channels high wide"], most: int) -> Float
 def build(
     context: BuildContext,
     *,
+    max_megapixels: float,
     image_size: int,
     channels: list[int],
     in_channels: int,
@@ -130,5 +131,5 @@ def build(
 ) -> Cnn:
     """Fresh weights; pictures are scaled to -1 … 1."""
     half = (0.5,) * in_channels
-    processor = ImageProcessor(image_size, half, half, resize)
+    processor = ImageProcessor(image_size, half, half, resize, max_megapixels=max_megapixels)
     return Cnn(processor, channels, norm, residual, dropout, features, positions, augment)

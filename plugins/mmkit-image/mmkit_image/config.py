@@ -19,7 +19,15 @@ _STD = "Standard deviation of red, green and blue that is divided by"
 _SAID = "default: as preprocessor_config.json says"
 
 
-class TimmConfig(Config):
+class PictureConfig(Config):
+    """What every encoder of pictures lets one say about its input."""
+
+    max_megapixels: float = Field(
+        50.0, gt=0, le=178, description="Largest picture; larger ones are refused before they are decoded."
+    )
+
+
+class TimmConfig(PictureConfig):
     """Settings of ``timm``."""
 
     model: str = Field(description="Name of the architecture in timm, for example efficientnet_lite0.")
@@ -55,7 +63,7 @@ class TimmConfig(Config):
         return self
 
 
-class HfVisionConfig(Config):
+class HfVisionConfig(PictureConfig):
     """Settings of ``hf-vision``; exactly one of ``path``, ``hub`` and ``config`` is given."""
 
     path: LocalPath | None = Field(None, description="Folder in the hub's form: config.json and safetensors weights.")
@@ -88,7 +96,7 @@ class HfVisionConfig(Config):
         return self
 
 
-class CnnConfig(Config):
+class CnnConfig(PictureConfig):
     """Settings of ``cnn``."""
 
     image_size: Side = Field(64, description="Side of the square picture.")

@@ -97,6 +97,7 @@ def _interpolates(model: nn.Module) -> bool:
 def build(
     context: BuildContext,
     *,
+    max_megapixels: float,
     path: Path | None,
     hub: str | None,
     config: dict[str, Any] | None,
@@ -127,5 +128,6 @@ def build(
             resize or said.get("resize") or "squash",
             said.get("crop_pct", 1.0),
             interpolation or said.get("interpolation") or "bicubic",
+            max_megapixels=max_megapixels,
         )
     return HfVision(model, processor, features, class_token, layer)

@@ -28,6 +28,7 @@ class ImageProcessor(Processor):
         resize: ``squash`` ignores the ratio of the sides; ``crop`` keeps the middle square of the picture once its
             shorter side is ``image_size / crop_pct``; ``pad`` fits it in and fills up with the mean.
         rows: feature rows that the encoder gives for every picture.
+        max_megapixels: larger pictures are refused before they are decoded.
     """
 
     image_size: int
@@ -37,6 +38,7 @@ class ImageProcessor(Processor):
     crop_pct: float = 1.0
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     rows: int = 1
+    max_megapixels: float = 50.0
 
     def __call__(self, raw: Any) -> Item:
         """``pixels``: Float["channels image_size image_size"].
@@ -44,7 +46,7 @@ class ImageProcessor(Processor):
         Raises:
             SampleError: the value is not a picture that can be read.
         """
-        image = decode(raw)
+        image = decode(raw, round(self.max_megapixels * 1e6))
         if len(self.mean) == 1:
             image = image.convert("L")
         if self.resize == "crop":

@@ -181,6 +181,7 @@ def _advice(found: dict[str, Tensor], wanted: dict[str, Tensor], classifier: tup
 def build(
     context: BuildContext,
     *,
+    max_megapixels: float,
     model: str,
     weights: Path | None,
     match: Literal["name", "order"],
@@ -211,6 +212,7 @@ def build(
             resize,
             crop_pct,
             "bilinear" if known.get("interpolation") == "bilinear" else "bicubic",
+            max_megapixels=max_megapixels,
         )
     frozen = freeze_norm and (weights is not None or pretrained)
     return TimmEncoder(made, processor, features, class_token, out_index, frozen)
