@@ -30,6 +30,9 @@ class Processor(ABC):
     def __call__(self, raw: Any) -> Item:
         """Decode and normalise one raw value (path, bytes, array …).
 
+        What is random is drawn from the global generators of torch (CPU), NumPy or Python: the loader seeds them for
+        each sample, so that it gets the same item in any worker and after a restart.
+
         Raises:
             SampleError: the value is missing, corrupt, empty, too large, or of the wrong type.
         """

@@ -14,7 +14,7 @@ from mmkit_audio.decode import Limits
 from mmkit_audio.log_mel import mel_of, waves_of
 from mmkit_audio.mel import LogMel
 from mmkit_audio.processor import AudioProcessor, Reading
-from mmkit_audio.spec_augment import mask_bands, shift_bands
+from mmkit_audio.spec_augment import CHANCES, mask_bands, shift_bands
 from mmkit_audio.torchaudio_models import conformer_class
 
 
@@ -118,10 +118,10 @@ class ConformerEncoder(Encoder):
     def forward(self, batch: Batch) -> Ragged:
         """Float["rows dim"]; ``stride`` windows a row, rounded up; or one row a clip."""
         frames = self.mel(waves_of(batch))
-        if self.training and "shift" in self.augment:
-            frames = shift_bands(frames, max(1, self.mel.n_mels // 10))
-        if self.training and "mask" in self.augment:
-            frames = mask_bands(frames)
+        if self.training and "chances" in batch:
+            chances = batch["chances"]
+            assert isinstance(chances, Tensor)
+            frames = self._augmented(frames, chances)
         padded = frames.to(dtype=self.input_norm.weight.dtype).to_padded()[0]
         hidden, lengths, mask = self._shorten(padded.transpose(1, 2), frames.lengths)
         hidden = self.input_norm(hidden.transpose(1, 2))
@@ -137,6 +137,12 @@ class ConformerEncoder(Encoder):
         if self.features == "tokens":
             return rows
         return Ragged(torch.stack([clip.mean(0) for clip in rows.split()]), torch.ones_like(rows.lengths))
+
+    def _augmented(self, frames: Ragged, chances: Float[Tensor, "items chances"]) -> Ragged:
+        """The spectrograms, changed by the random numbers that each clip brings along."""
+        if "shift" in self.augment:
+            frames = shift_bands(frames, max(1, self.mel.n_mels // 10), chances[:, 0])
+        return mask_bands(frames, chances[:, 1:]) if "mask" in self.augment else frames
 
     def _shorten(
         self, x: Float[Tensor, "items mels frames"], lengths: Int[Tensor, " items"]
@@ -176,7 +182,8 @@ def build(
 ) -> ConformerEncoder:
     """Fresh weights."""
     reading = Reading(raw_rate, resample, Limits(max_seconds, max_mebibytes))
-    mel, processor = mel_of(reading, sample_rate, n_mels, window_ms, hop_ms, stride, features == "pooled")
+    pooled, chances = features == "pooled", CHANCES if augment else 0
+    mel, processor = mel_of(reading, sample_rate, n_mels, window_ms, hop_ms, stride, pooled, chances)
     return ConformerEncoder(
         mel, processor, dim, layers, heads, ffn_dim or 4 * dim, kernel, dropout, stride, features, positions, augment
     )

@@ -19,6 +19,7 @@ def mel_of(
     hop_ms: float,
     stride: int = 1,
     pooled: bool = False,
+    chances: int = 0,
 ) -> tuple[LogMel, AudioProcessor]:
     """The front end and the processor that go together."""
     window, hop = round(sample_rate * window_ms / 1000), round(sample_rate * hop_ms / 1000)
@@ -26,7 +27,7 @@ def mel_of(
     lengths = Lengths(hop=hop, stride=stride, pooled=pooled)
     return (
         LogMel(sample_rate, n_mels, window, hop),
-        AudioProcessor(sample_rate, lengths, least=max(window, hop), reading=reading),
+        AudioProcessor(sample_rate, lengths, least=max(window, hop), reading=reading, chances=chances),
     )
 
 

@@ -41,6 +41,8 @@ class AudioProcessor(Processor):
         lengths: feature rows of a wave of so many samples.
         least: shorter waves are filled with silence up to this many samples.
         normalize: subtract the mean and divide by the deviation of each clip (wav2vec 2.0).
+        chances: random numbers that each clip brings along for the encoder's augmentation. Drawn here, where the
+            loader seeds each sample for itself, so that it depends on no batch, rank or worker.
     """
 
     sample_rate: int
@@ -48,9 +50,10 @@ class AudioProcessor(Processor):
     least: int = 1
     normalize: bool = False
     reading: Reading = READ
+    chances: int = 0
 
     def __call__(self, raw: Any) -> Item:
-        """``wave``: Float["samples"].
+        """``wave``: Float["samples"]; ``chances``: Float["chances"] in 0…1, where there are any.
 
         Raises:
             SampleError: the value is not a sound that can be read, or has another rate and ``resample`` is off.
@@ -66,16 +69,19 @@ class AudioProcessor(Processor):
             samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
         if len(samples) < self.least:
             samples = np.pad(samples, (0, self.least - len(samples)))
-        return {"wave": torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))}
+        item = {"wave": torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))}
+        return {**item, "chances": torch.rand(self.chances)} if self.chances else item
 
     def num_features(self, item: Item) -> int:
         """As many as the encoder gives for a wave of this length."""
         return self.lengths(int(item["wave"].shape[0]))
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """``wave``: Float["all samples"], the clips end to end; ``wave_lengths``: Int["items"]."""
+        """``wave``: Float["all samples"], the clips end to end; ``wave_lengths``: Int["items"]; ``chances``:
+        Float["items chances"]."""
         waves = [item["wave"] for item in items]
-        return {"wave": torch.cat(waves), "wave_lengths": torch.tensor([wave.shape[0] for wave in waves])}
+        batch = {"wave": torch.cat(waves), "wave_lengths": torch.tensor([wave.shape[0] for wave in waves])}
+        return {**batch, "chances": torch.stack([item["chances"] for item in items])} if self.chances else batch
 
     def example(self) -> tuple[str, Any]:
         """A second of silence."""

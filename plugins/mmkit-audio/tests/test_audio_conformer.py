@@ -89,29 +89,50 @@ def test_weights_go_through_an_empty_model(clips: Sequence[Any]) -> None:
 
 def test_augmentation_changes_training_only(clips: Sequence[Any]) -> None:
     encoder = settled(made(augment=["mask", "shift"], dropout=0.0), clips)
-    batch = batch_of(encoder, clips)
+    one, other = batch_of(encoder, clips), batch_of(encoder, clips)
     with torch.no_grad():
-        assert torch.equal(encoder(batch).values, copy.deepcopy(encoder)(batch).values)
+        assert torch.equal(encoder(one).values, copy.deepcopy(encoder)(other).values)
         encoder.train()
-        assert not torch.equal(encoder(batch).values, encoder(batch).values)
+        assert not torch.equal(encoder(one).values, encoder(other).values)
+
+
+def test_augmentation_comes_with_the_clip_and_not_from_its_batch(clips: Sequence[Any]) -> None:
+    encoder = settled(made(augment=["mask", "shift"], dropout=0.0), clips).train()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.eval()
+    processor = encoder.processor()
+    items = [processor(clip) for clip in clips]
+    with torch.no_grad():
+        together = encoder(processor.collate(items)).split()
+        torch.rand(7)
+        for item, rows in zip(items, together, strict=True):
+            torch.testing.assert_close(encoder(processor.collate([item])).values, rows, atol=1e-5, rtol=1e-4)
 
 
 def test_masks_blank_bands_and_spans_of_each_clip() -> None:
     torch.manual_seed(0)
     frames = Ragged.of([torch.randn(50, 40), torch.randn(200, 40)])
-    masked = mask_bands(frames)
-    for before, after in zip(frames.split(), masked.split(), strict=True):
-        changed = before != after
-        assert 0 < changed.float().mean() < 0.8
-        assert torch.equal(after[changed], before.mean().expand(int(changed.sum())))
+    chances = torch.rand(2, 8)
+    masked = mask_bands(frames, chances)
+    for before, after, drawn in zip(frames.split(), masked.split(), chances.view(2, 4, 2), strict=True):
+        wanted = torch.zeros(before.shape, dtype=torch.bool)
+        for number, (width, start) in enumerate(drawn.tolist()):
+            size = before.shape[number // 2]
+            width *= 0.2 * size
+            start *= size - width
+            span = torch.tensor([start <= at < start + width for at in range(size)])
+            wanted |= span[:, None] if number < 2 else span[None]
+        assert torch.equal(before != after, wanted)
+        assert torch.equal(after[wanted], before.mean().expand(int(wanted.sum())))
 
 
 def test_a_shift_moves_whole_bands() -> None:
-    torch.manual_seed(2)
-    frames = Ragged.of([torch.arange(40.0).repeat(5, 1)])
-    moved = shift_bands(frames, 4).values
-    assert (moved[0] == moved).all()
-    assert 0 < (moved[0, 10] - 10).abs() <= 4
+    frames = Ragged.of([torch.arange(40.0).repeat(5, 1), torch.arange(40.0).repeat(3, 1)])
+    for chance, moves in ((0.0, -4), (0.999, 4), (0.5, 0)):
+        first, second = shift_bands(frames, 4, torch.tensor([chance, 0.999])).split()
+        assert torch.equal(first, (frames.split()[0] + moves).clamp(0, 39))
+        assert torch.equal(second, (frames.split()[1] + 4).clamp(0, 39))
 
 
 def test_a_config_that_cannot_be_built_is_refused() -> None:

@@ -13,6 +13,8 @@ from mmkit_image.encoder import ImageEncoder
 from mmkit_image.processor import ImageProcessor
 
 _SHIFT = 12
+_CHANCES = 3
+"""Random numbers of a picture: one to mirror it, two to move it."""
 
 
 class Cnn(ImageEncoder):
@@ -49,8 +51,6 @@ class Cnn(ImageEncoder):
 
     def rows(self, pixels: Float[Tensor, "items channels side side"]) -> Float[Tensor, "items rows dim"]:
         """The last map, or its mean."""
-        if self.training:
-            pixels = self._augmented(pixels)
         # channels last: about a fifth faster on a CPU; the weights stay as they are, so that they save as usual
         maps = self.first(pixels.contiguous(memory_format=torch.channels_last))
         maps = self.stem(maps.contiguous(memory_format=torch.channels_last))
@@ -59,10 +59,13 @@ class Cnn(ImageEncoder):
             rows = rows.mean(1, keepdim=True)
         return self.dropout(rows if self.positions is None else rows + self.positions)
 
-    def _augmented(self, pixels: Tensor) -> Tensor:
+    def augmented(
+        self, pixels: Float[Tensor, "items channels side side"], chances: Float[Tensor, "items chances"]
+    ) -> Float[Tensor, "items channels side side"]:
+        """Mirrored, moved."""
         if "flip" in self.augment:
-            pixels = flip(pixels)
-        return shift(pixels, max(1, pixels.shape[-1] // _SHIFT)) if "shift" in self.augment else pixels
+            pixels = flip(pixels, chances[:, 0])
+        return shift(pixels, max(1, pixels.shape[-1] // _SHIFT), chances[:, 1:]) if "shift" in self.augment else pixels
 
 
 class Block(nn.Module):
@@ -97,19 +100,22 @@ def _norm(kind: Literal["batch", "group"], channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-def flip(pixels: Float[Tensor, "items channels high wide"]) -> Float[Tensor, "items channels high wide"]:
-    """Mirror each picture left to right with probability one half."""
-    coin = torch.rand(pixels.shape[0], 1, 1, 1, device=pixels.device) < 0.5
-    return torch.where(coin, pixels.flip(3), pixels)
+def flip(
+    pixels: Float[Tensor, "items channels high wide"], chances: Float[Tensor, " items"]
+) -> Float[Tensor, "items channels high wide"]:
+    """Mirror each picture left to right with probability one half; ``chances`` are uniform in 0…1."""
+    return torch.where((chances < 0.5)[:, None, None, None], pixels.flip(3), pixels)
 
 
-def shift(pixels: Float[Tensor, "items channels high wide"], most: int) -> Float[Tensor, "items channels high wide"]:
-    """Move each picture by up to ``most`` pixels either way; its edge is repeated."""
+def shift(
+    pixels: Float[Tensor, "items channels high wide"], most: int, chances: Float[Tensor, "items 2"]
+) -> Float[Tensor, "items channels high wide"]:
+    """Move each picture by up to ``most`` pixels either way; its edge is repeated. ``chances`` are uniform in 0…1."""
     items, channels, high, wide = pixels.shape
     device = pixels.device
-    move = torch.randint(-most, most + 1, (2, items, 1), device=device)
-    down = (torch.arange(high, device=device) + move[0]).clamp(0, high - 1)
-    right = (torch.arange(wide, device=device) + move[1]).clamp(0, wide - 1)
+    move = (chances * (2 * most + 1)).long() - most
+    down = (torch.arange(high, device=device) + move[:, :1]).clamp(0, high - 1)
+    right = (torch.arange(wide, device=device) + move[:, 1:]).clamp(0, wide - 1)
     moved = pixels.gather(2, down[:, None, :, None].expand(items, channels, high, wide))
     return moved.gather(3, right[:, None, None, :].expand(items, channels, high, wide))
 
@@ -131,5 +137,6 @@ def build(
 ) -> Cnn:
     """Fresh weights; pictures are scaled to -1 … 1."""
     half = (0.5,) * in_channels
-    processor = ImageProcessor(image_size, half, half, resize, max_megapixels=max_megapixels)
+    chances = _CHANCES if augment else 0
+    processor = ImageProcessor(image_size, half, half, resize, max_megapixels=max_megapixels, chances=chances)
     return Cnn(processor, channels, norm, residual, dropout, features, positions, augment)

@@ -19,14 +19,14 @@ _TURNS = {
 
 
 def image_to_rgb(image: Image.Image, where: str) -> Image.Image:
-    """A decoded picture of any mode, upright, in RGB; the given one stays as it is."""
+    """A decoded picture of any mode, upright, in RGB: the given one, where it is that already; it stays as it is."""
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith(("I", "F")):
         upright = array_to_rgb(_scaled(np.asarray(image), where), where)
     elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         upright = _over_white(image.convert("RGBA"))
     else:
-        upright = image.convert("RGB")
+        upright = image if image.mode == "RGB" else image.convert("RGB")
     return upright.transpose(turn) if turn is not None else upright
 
 

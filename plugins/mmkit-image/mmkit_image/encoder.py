@@ -27,6 +27,12 @@ class ImageEncoder(Encoder):
     def rows(self, pixels: Float[Tensor, "items channels side side"]) -> Float[Tensor, "items rows dim"]:
         """Feature rows of normalised pictures, row by row of the map from the top left."""
 
+    def augmented(
+        self, pixels: Float[Tensor, "items channels side side"], chances: Float[Tensor, "items chances"]
+    ) -> Float[Tensor, "items channels side side"]:
+        """The pictures of a training batch, changed by the random numbers that each brings along."""
+        return pixels
+
     def measure(self) -> None:
         """Find the number of rows and their width, computing nothing; ends the constructor of a sub-class."""
         shape = measure(self, (1, len(self.prepared.mean), self.prepared.image_size, self.prepared.image_size))
@@ -41,6 +47,10 @@ class ImageEncoder(Encoder):
         """Float["total feature_dim"], the same number of rows for every picture of ``batch["pixels"]``."""
         pixels = batch["pixels"]
         assert isinstance(pixels, Tensor)
+        if self.training and "chances" in batch:
+            chances = batch["chances"]
+            assert isinstance(chances, Tensor)
+            pixels = self.augmented(pixels, chances)
         rows = self.rows(pixels.to(next(self.parameters()).dtype))
         return Ragged(rows.flatten(0, 1), torch.full((rows.shape[0],), rows.shape[1], dtype=torch.int64))
 

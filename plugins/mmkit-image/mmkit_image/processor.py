@@ -3,18 +3,24 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
 from mmkit import Batch, Item, Processor
 from mmkit_image.decode import decode
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _FILE = "processor.json"
+_ENLARGED = 4
+"""Longest side of a picture that is resized whole before its middle is cut out, in sides of the square."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class ImageProcessor(Processor):
             shorter side is ``image_size / crop_pct``; ``pad`` fits it in and fills up with the mean.
         rows: feature rows that the encoder gives for every picture.
         max_megapixels: larger pictures are refused before they are decoded.
+        chances: random numbers that each picture brings along for the encoder's augmentation. Drawn here, where the
+            loader seeds each sample for itself, so that it depends on no batch, rank or worker.
     """
 
     image_size: int
@@ -39,9 +47,10 @@ class ImageProcessor(Processor):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     rows: int = 1
     max_megapixels: float = 50.0
+    chances: int = 0
 
     def __call__(self, raw: Any) -> Item:
-        """``pixels``: Float["channels image_size image_size"].
+        """``pixels``: Float["channels image_size image_size"]; ``chances``: Float["chances"] in 0…1, where there are any.
 
         Raises:
             SampleError: the value is not a picture that can be read.
@@ -49,44 +58,56 @@ class ImageProcessor(Processor):
         image = decode(raw, round(self.max_megapixels * 1e6))
         if len(self.mean) == 1:
             image = image.convert("L")
-        if self.resize == "crop":
-            image = self._crop(image)
-        elif self.resize == "pad":
-            image = self._fit(image)
-        elif image.size != (self.image_size, self.image_size):
-            image = image.resize((self.image_size, self.image_size), _FILTERS[self.interpolation])
-        pixels = torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(image.height, image.width, -1)
-        normal = pixels.permute(2, 0, 1).float().div_(255)
-        normal = (normal - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
-        return {"pixels": self._pad(normal).contiguous()}
+        pixels = self._crop(image) if self.resize == "crop" else self._resized(image, *self._sides(*image.size))
+        scale, shift = _constants(self.mean, self.std)
+        normal = (pixels.contiguous().float() * scale).add_(shift)
+        item = {"pixels": self._pad(normal) if self.resize == "pad" else normal}
+        return {**item, "chances": torch.rand(self.chances)} if self.chances else item
 
     def num_features(self, item: Item) -> int:
         """The same for every picture."""
         return self.rows
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """``pixels``: Float["items channels image_size image_size"]."""
-        return {"pixels": torch.stack([item["pixels"] for item in items])}
+        """``pixels``: Float["items channels image_size image_size"]; ``chances``: Float["items chances"]."""
+        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
-    def _crop(self, image: Image.Image) -> Image.Image:
-        """The middle square, cut while resizing, so that a picture with extreme sides is never enlarged whole."""
-        width, height = image.size
+    def _sides(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the whole picture, once resized."""
+        if self.resize == "squash":
+            return self.image_size, self.image_size
+        if self.resize == "pad":
+            scale = self.image_size / max(width, height)
+            return max(1, round(width * scale)), max(1, round(height * scale))
         short = max(self.image_size, int(self.image_size / self.crop_pct + 1e-6))
-        wide, high = (short, short * height // width) if width <= height else (short * width // height, short)
-        left, top = (wide - self.image_size) // 2, (high - self.image_size) // 2
+        return (short, short * height // width) if width <= height else (short * width // height, short)
+
+    def _crop(self, image: Image.Image) -> UInt8[Tensor, "channels side side"]:
+        """The middle square; cut while resizing where the sides are extreme, so that such a picture is never enlarged
+        whole."""
+        (width, height), side = image.size, self.image_size
+        wide, high = self._sides(width, height)
+        left, top = (wide - side) // 2, (high - side) // 2
+        if max(wide, high) <= _ENLARGED * side:
+            return self._resized(image, wide, high)[:, top : top + side, left : left + side]
         x, y = width / wide, height / high
-        box = (left * x, top * y, min(width, (left + self.image_size) * x), min(height, (top + self.image_size) * y))
-        return image.resize((self.image_size, self.image_size), _FILTERS[self.interpolation], box=box)
+        box = (left * x, top * y, min(width, (left + side) * x), min(height, (top + side) * y))
+        return _tensor(image.resize((side, side), _FILTERS[self.interpolation], box=box))
 
-    def _fit(self, image: Image.Image) -> Image.Image:
-        scale = self.image_size / max(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        return image.resize((width, height), _FILTERS[self.interpolation])
+    def _resized(self, image: Image.Image, width: int, height: int) -> UInt8[Tensor, "channels height width"]:
+        """Resized with anti-aliasing. Torch's kernel for three channels of bytes is five times as fast as Pillow's, and
+        differs from it by one level in less than one of a hundred values."""
+        if image.size == (width, height):
+            return _tensor(image)
+        if image.mode != "RGB":
+            return _tensor(image.resize((width, height), _FILTERS[self.interpolation]))
+        given = _tensor(image)[None]
+        return functional.interpolate(given, (height, width), mode=self.interpolation, antialias=True)[0]
 
-    def _pad(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _pad(self, pixels: Float[Tensor, "channels height width"]) -> Float[Tensor, "channels side side"]:
         down, right = (self.image_size - side for side in pixels.shape[1:])
         left, top = right // 2, down // 2
-        return torch.nn.functional.pad(pixels, (left, right - left, top, down - top))
+        return functional.pad(pixels, (left, right - left, top, down - top))
 
     def example(self) -> tuple[str, Any]:
         """A black square of the encoder's size."""
@@ -106,3 +127,15 @@ class ImageProcessor(Processor):
         """Read what ``save`` wrote."""
         fields = json.loads((folder / _FILE).read_text("utf-8"))
         return cls(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+
+
+def _tensor(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
+    """The bytes of a picture, channels last in memory."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+
+
+@lru_cache(maxsize=16)
+def _constants(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Factor and summand that normalise bytes: (x / 255 − mean) / std."""
+    deviation = torch.tensor(std)[:, None, None]
+    return 1 / (255 * deviation), -torch.tensor(mean)[:, None, None] / deviation

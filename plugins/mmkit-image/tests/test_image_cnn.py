@@ -67,7 +67,7 @@ def test_every_weight_gets_a_gradient(photos: list[Image.Image], features: str) 
 def test_shift_moves_each_picture_and_repeats_its_edge() -> None:
     torch.manual_seed(0)
     pixels = torch.arange(400, dtype=torch.float32).reshape(1, 1, 20, 20).expand(64, 2, 20, 20)
-    moved = shift(pixels, 2)
+    moved = shift(pixels, 2, torch.rand(64, 2))
     seen = set()
     for picture in moved:
         offset = picture[0, 10, 10] - pixels[0, 0, 10, 10]
@@ -81,21 +81,33 @@ def test_shift_moves_each_picture_and_repeats_its_edge() -> None:
     assert len(seen) > 10
 
 
-def test_flip_mirrors_about_half() -> None:
+def test_flip_mirrors_half_by_chance() -> None:
     torch.manual_seed(0)
     pixels = torch.randn(200, 1, 4, 4)
-    mirrored = (flip(pixels) == pixels.flip(3)).flatten(1).all(1)
-    assert ((flip(pixels) == pixels) | (flip(pixels) == pixels.flip(3))).any()
-    assert 70 < mirrored.sum() < 130
+    chances = torch.rand(200)
+    for before, after, chance in zip(pixels, flip(pixels, chances), chances, strict=True):
+        assert torch.equal(after, before.flip(2) if chance < 0.5 else before)
 
 
 def test_augmentation_happens_only_in_training(photos: list[Image.Image]) -> None:
     encoder = made(augment=["flip", "shift"], norm="group")
-    batch = encoder.processor().collate([encoder.processor()(photos[0])])
-    assert not torch.equal(encoder(batch).values, encoder(batch).values)
+    processor = encoder.processor()
+    one, other = (processor.collate([processor(photos[0])]) for _ in range(2))
+    assert torch.equal(one["pixels"], other["pixels"])
+    assert not torch.equal(encoder(one).values, encoder(other).values)
     encoder.eval()
-    assert torch.equal(encoder(batch).values, encoder(batch).values)
-    assert torch.equal(encoder(batch).values, made(norm="group").eval()(batch).values)
+    assert torch.equal(encoder(one).values, encoder(other).values)
+    assert torch.equal(encoder(one).values, made(norm="group").eval()(one).values)
+
+
+def test_augmentation_comes_with_the_picture_and_not_from_its_batch(photos: list[Image.Image]) -> None:
+    encoder = made(augment=["flip", "shift"], norm="group")
+    processor = encoder.processor()
+    items = [processor(photo) for photo in photos]
+    together = encoder(processor.collate(items)).split()
+    torch.rand(7)
+    for item, rows in zip(items, together, strict=True):
+        torch.testing.assert_close(encoder(processor.collate([item])).values, rows, atol=1e-5, rtol=1e-5)
 
 
 def test_dropout_happens_only_in_training(photos: list[Image.Image]) -> None:
