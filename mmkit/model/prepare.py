@@ -1,13 +1,15 @@
 """One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmkit.errors import SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
+from mmkit.model.cached import FeatureReader
+from mmkit.model.content import content_key, item_key
 from mmkit.model.locate import located
 from mmkit.spec.template import Literal
 from mmkit.wiring.construct import Parts
@@ -25,12 +27,16 @@ class Preparer:
     adapters: Mapping[str, SoftAdapter]
     heads: Mapping[str, TaskHead]
     root: Path | None = None
+    caches: Mapping[str, FeatureReader] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
-        """From built components."""
+    def of(
+        cls, plan: Plan, parts: Parts, root: Path | None = None, caches: Mapping[str, FeatureReader] | None = None
+    ) -> "Preparer":
+        """From built components; ``caches`` hold features of items by modality."""
         processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
-        return cls(plan, processors, parts.vocabularies, parts.offsets, parts.adapters, parts.heads, root)
+        known = (parts.vocabularies, parts.offsets, parts.adapters, parts.heads)
+        return cls(plan, processors, *known, root, caches or {})
 
     def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
         """Prepare one row.
@@ -78,7 +84,14 @@ class Preparer:
         if self.root is not None and processor.strings_are_paths:
             data = self.plan.spec.data
             raw = located(raw, self.root, data.urls if data else None)
-        item = processor(raw)
-        features = processor.num_features(item)
+        cache = self.caches.get(modality)
+        key = None if cache is None else content_key(raw, processor.strings_are_paths)
+        rows = None if cache is None or key is None else cache.find(key)
+        item = processor(raw) if rows is None else {}
+        if cache is not None and key is None:
+            key = item_key(item)
+            rows = cache.find(key)
+        features = processor.num_features(item) if rows is None else rows.shape[0]
         adapter = self.adapters.get(f"{modality}.adapter")
-        return Media(modality, item, features, features if adapter is None else adapter.num_tokens(features))
+        tokens = features if adapter is None else adapter.num_tokens(features)
+        return Media(modality, item if rows is None else {}, features, tokens, key, rows)

@@ -48,6 +48,7 @@ class AudioProcessor(Processor):
     least: int = 1
     normalize: bool = False
     reading: Reading = READ
+    deterministic = True
 
     def __call__(self, raw: Any) -> Item:
         """``wave``: Float["samples"].

@@ -37,6 +37,7 @@ class ImageProcessor(Processor):
     crop_pct: float = 1.0
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     rows: int = 1
+    deterministic = True
 
     def __call__(self, raw: Any) -> Item:
         """``pixels``: Float["channels image_size image_size"].
