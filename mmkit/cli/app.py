@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mmkit import __version__
+from mmkit.cli.cache import cache
 from mmkit.cli.explore import check, components, inspect_spec, plugins, schema
 from mmkit.cli.work import evaluate, predict, train
 from mmkit.errors import MmkitError, TrainingError
@@ -21,6 +22,7 @@ for command in (plugins, components, check, schema, train, evaluate):
     app.command()(command)
 app.command("predict", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(predict)
 app.command("inspect")(inspect_spec)
+app.add_typer(cache, name="cache")
 
 
 def _version(value: bool) -> None:

@@ -58,7 +58,8 @@ def evaluate(
                 bars[task] = progress.add_task(task, total=of)
             progress.update(bars[task], completed=done)
 
-        results = run(folder, part, limit=limit, step=step)
+        say = lambda line: progress.console.print(line, highlight=False)  # noqa: E731
+        results = run(folder, part, limit=limit, step=step, say=say)
     table = Table("task", "rows", "metric", "value")
     for task, result in results.items():
         for name, value in result.metrics.items():

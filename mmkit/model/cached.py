@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from mmkit.ragged import Ragged
 _ALIGNED = 16
 
 
+@runtime_checkable
 class FeatureReader(Protocol):
     """Finds features by content, in any process; picklable."""
 
@@ -20,10 +21,13 @@ class FeatureReader(Protocol):
         """Float["features dim"] of this content, a view of a file; None where it is not there (any more)."""
 
 
+@runtime_checkable
 class FeatureCache(Protocol):
     """The cache of one encoder, in the process that runs the model."""
 
-    reader: FeatureReader
+    @property
+    def reader(self) -> FeatureReader:
+        """Also for data workers."""
 
     def flush(self) -> None:
         """Write what earlier passes ``put``: called between passes, when their results are there."""

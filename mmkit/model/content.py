@@ -9,10 +9,12 @@ from torch import uint8
 
 from mmkit.interfaces import Item
 
+MAX_FILE = 2**30
+
 
 def content_key(raw: Any, strings_are_paths: bool) -> bytes | None:
     """SHA-256 of a file's bytes, of bytes as they are, or of a text; None for any other value, and for a file that
-    cannot be read (the processor then says why).
+    cannot be read or is larger than 1 GiB (the processor decides what becomes of it).
 
     A mapping with ``bytes``, and at most a ``path`` beside them, counts as those bytes (``datasets`` gives media so).
     """
@@ -22,6 +24,8 @@ def content_key(raw: Any, strings_are_paths: bool) -> bytes | None:
         return hashlib.sha256(b"text\0" + raw.encode("utf-8", "surrogatepass")).digest()
     if isinstance(raw, (str, Path)):
         try:
+            if not Path(raw).is_file() or Path(raw).stat().st_size > MAX_FILE:
+                return None
             with open(raw, "rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
         except (OSError, ValueError):
@@ -36,5 +40,5 @@ def item_key(item: Item) -> bytes:
     digest = hashlib.sha256(b"item\0")
     for name, tensor in sorted(item.items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(uint8).numpy().data)
     return digest.digest()

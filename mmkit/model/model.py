@@ -53,7 +53,7 @@ class Model(nn.Module):
         return {name: encoder.processor() for name, encoder in self.parts.encoders.items()}
 
     def preparer(self, root: Path | None = None) -> Preparer:
-        """Turns rows into samples, in data workers."""
+        """Turns rows into samples, in data workers; looks features up in the caches that are on."""
         return Preparer.of(self.plan, self.parts, root, {name: cache.reader for name, cache in self.caches.items()})
 
     def train(self, mode: bool = True) -> "Model":
@@ -100,7 +100,7 @@ class Model(nn.Module):
         rows: Sequence[Mapping[str, Any]] = [samples] if isinstance(samples, Mapping) else samples
         if not rows:
             return []
-        prepare = self.preparer(root)
+        prepare = Preparer.of(self.plan, self.parts, root)
         batch = pack([prepare(task, row, target=False) for row in rows], self.processors())
         was = self.training
         self.eval()
