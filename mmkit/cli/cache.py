@@ -16,6 +16,7 @@ FolderOption = Annotated[
 def show(context: typer.Context, folder: FolderOption = None) -> None:
     """What is kept of each encoder: entries, size, last use. `mmkit cache clear` removes it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from mmkit.data.cache.folder import default_folder, encoders, size_text
@@ -29,7 +30,9 @@ def show(context: typer.Context, folder: FolderOption = None) -> None:
     for one in kept:
         used = "now" if one.in_use else _date(one.used)
         name = f"{one.node}: {one.component} {one.version}"
-        table.add_row(one.folder.name, name, _options(one.options), f"{one.entries:,}", size_text(one.size), used)
+        table.add_row(
+            one.folder.name, escape(name), escape(_options(one.options)), f"{one.entries:,}", size_text(one.size), used
+        )
     if kept:
         Console().print(table)
     typer.echo(f"{len(kept)} encoders, {size_text(sum(one.size for one in kept))} in {root}")

@@ -139,10 +139,13 @@ class Stage(Strict):
         return self
 
 
+CacheUse = Literal["auto", "always", "never"]
+
+
 class FeatureCache(Strict):
     """Features of frozen encoders, computed once and kept on disk for later epochs, stages, evaluations and runs."""
 
-    use: Literal["auto", "always", "never"] = Field(
+    use: CacheUse = Field(
         "auto",
         description="auto: where rows come round more than once while an encoder is frozen; always: wherever an encoder "
         "is frozen; never: not at all. `cache: true` and `cache: false` mean always and never.",
@@ -174,8 +177,8 @@ class Train(Strict):
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
     save_every: int | None = Field(None, gt=0, description="Steps between checkpoints.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
-    cache: Annotated[FeatureCache, BeforeValidator(_cache)] = Field(
-        FeatureCache(), description="Features of frozen encoders, kept on disk; or one word for its `use`."
+    cache: Annotated[FeatureCache, BeforeValidator(_cache, json_schema_input_type=FeatureCache | CacheUse | bool)] = (
+        Field(FeatureCache(), description="Features of frozen encoders, kept on disk; or one word for its `use`.")
     )
 
 

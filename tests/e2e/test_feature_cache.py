@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -257,6 +259,15 @@ def test_cache_command_shows_and_clears(spec: dict[str, Any], tmp_path: Path) ->
     assert encoders(folder) == []
     other = runner.invoke(app, ["cache", "--folder", str(tmp_path), "clear"])
     assert other.output == f"removed 0 of 0 encoders, 0B, from {tmp_path}\n"
+
+
+def test_cache_command_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom mmkit.cli.app import app\n"
+        "assert CliRunner().invoke(app, ['cache']).exit_code == 0\n"
+        "print([name for name in ('torch', 'numpy', 'transformers') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_cache_in_use_is_not_cleared(spec: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,11 @@ class EncoderCache:
         if write:
             self.flush()
         self._close_segment()
-        if (self.folder / INFO).exists():
-            self._introduce()
+        with suppress(OSError):
+            os.utime(self.folder / INFO)
         self.lock.release()
-        Path(self.lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(self.lock.lock_file).unlink(missing_ok=True)
 
     def summary(self) -> str:
         """Hits, misses, entries and bytes."""
