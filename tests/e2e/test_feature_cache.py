@@ -18,6 +18,7 @@ import mmkit
 from mmkit.cli.app import app
 from mmkit.data.cache.folder import default_folder, encoders
 from mmkit.data.cache.use import feature_caches
+from mmkit.model.batch import Media, pack
 
 COUNT = 10
 FIT = {"text": ["ab and :"]}
@@ -177,6 +178,24 @@ def test_processor_that_draws_at_random_is_never_cached(spec: dict[str, Any], mo
         assert model.preparer().caches == {}
     assert said == ["feature cache: image.encoder: off, its processor does not say that it is deterministic"]
     assert encoders(default_folder()) == []
+
+
+def test_values_without_bytes_of_their_own_are_found_by_what_they_become(spec: dict[str, Any]) -> None:
+    model = mmkit.build(spec, fit=FIT).eval()
+    arrays = np.random.default_rng(1).integers(0, 255, (2, 24, 24, 3), np.uint8)
+    row = {"image": arrays[0], "other": {"array": 3, "bytes": None}, "text": "", "label": "y"}
+    with feature_caches(model, ["image"]):
+        prepare = model.preparer()
+        with pytest.raises(mmkit.SampleError, match="an image given as a mapping needs 'bytes' or a 'path'"):
+            prepare("same", row)
+        row["other"] = arrays[1]
+        first = prepare("same", row)
+        loss = model(pack([first], model.processors()))["loss"]
+        model.caches["image"].flush()
+        again = prepare("same", row)
+        assert [part.rows is None for part in first.parts if isinstance(part, Media)] == [True, True]
+        assert [part.rows is None for part in again.parts if isinstance(part, Media)] == [False, False]
+        assert torch.equal(model(pack([again], model.processors()))["loss"], loss)
 
 
 def test_only_frozen_encoders_are_cached_and_auto_asks_for_rows_that_recur(spec: dict[str, Any]) -> None:
