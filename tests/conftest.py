@@ -22,6 +22,13 @@ _HOOK = install_import_hook(  # before anything that needs torch is imported
     "beartype.beartype",
 )
 
+
+@pytest.fixture(autouse=True)
+def _caches_of_their_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache of features."""
+    monkeypatch.setenv("MMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 MOOD = [{"text": "a fine warm film", "label": "pos"}, {"text": "a dull cold film", "label": "neg"}]
 
 

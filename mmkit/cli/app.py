@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmkit import __version__
+from mmkit.cli.cache import cache
 from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.freely import WithColumns
@@ -53,6 +54,7 @@ app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)
 app.command()(schema)
+app.add_typer(cache, name="cache")
 
 
 def _version(value: bool) -> None:

@@ -42,7 +42,7 @@ def evaluate(
         shown.wait("opening the data")
         from mmkit.training.evaluate import evaluate as run
 
-        results = run(model, part, batch_size=batch_size, limit=limit, step=stepper(shown))
+        results = run(model, part, batch_size=batch_size, limit=limit, step=stepper(shown), say=shown.say)
     if predictions is not None:
         write_text(predictions, "".join(_lines(results)))
         typer.echo(f"wrote {predictions}", err=True)

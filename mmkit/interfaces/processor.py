@@ -22,9 +22,13 @@ class Processor(ABC):
     Attributes:
         strings_are_paths: a string in a data column names a file; the core then keeps it inside the data root.
             False for text.
+        deterministic: the item is a function of the raw value's content alone (for a path: of the file's bytes), and
+            of nothing random. Features of a frozen encoder are then kept and used again without preparing the value;
+            False, the default, always prepares and encodes anew.
     """
 
     strings_are_paths: bool = True
+    deterministic: bool = False
 
     @abstractmethod
     def __call__(self, raw: Any) -> Item:

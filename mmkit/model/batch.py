@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmkit.interfaces import Batch as EncoderBatch
 from mmkit.interfaces import Item, Processor
+from mmkit.model.cached import CachedItems, LooseItems, moved
 from mmkit.ragged import Ragged
 
 
@@ -24,12 +25,23 @@ class Ids:
 
 @dataclass(frozen=True)
 class Media:
-    """One prepared item in a stream; ``tokens`` is how many tokens it promises, ``features`` how many features."""
+    """One prepared item in a stream; ``tokens`` is how many tokens it promises, ``features`` how many features.
+
+    Attributes:
+        key: digest of its content, where the encoder has a cache. rows: its features, where they were found there;
+            ``item`` is then empty.
+    """
 
     modality: str
     item: Item
     features: int
     tokens: int
+    key: bytes | None = None
+    rows: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the rows goes to another process: the view would drag its whole file along."""
+        return {**self.__dict__, "rows": None if self.rows is None else self.rows.clone()}
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,7 @@ class PackedBatch:
 
     Attributes:
         items: per modality, the encoder's batch of all items of all samples.
+        cached: in its place, for a modality whose encoder has a cache: the features found, and the items left.
         features, tokens: per modality, the promised rows per item; owners: the sample of each item.
         ids: all ids of all streams; stream: rows of [ids | tokens of modality 1 | …] in stream order;
             stream_lengths: tokens per sample.
@@ -81,16 +94,14 @@ class PackedBatch:
     addresses: tuple[str, ...] = ()
     bad: tuple[BadSample, ...] = ()
     denominators: Mapping[str, int] = field(default_factory=dict)
+    cached: dict[str, CachedItems] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Move every tensor; lengths stay on the CPU."""
-        items: dict[str, EncoderBatch] = {
-            name: {key: value if key.endswith("lengths") else value.to(device=device) for key, value in batch.items()}
-            for name, batch in self.items.items()
-        }
         return replace(
             self,
-            items=items,
+            items={name: moved(batch, device) for name, batch in self.items.items()},
+            cached={name: part.to(device) for name, part in self.cached.items()},
             ids=self.ids.to(device, non_blocking=True),
             stream=self.stream.to(device, non_blocking=True),
             targets={name: target.to(device) for name, target in self.targets.items()},
@@ -122,7 +133,12 @@ def pack(
             targets[task] = Ragged.of(wanted)
     return PackedBatch(
         tasks=tasks,
-        items={name: processors[name].collate([part.item for part in parts]) for name, parts in media.items()},
+        items={
+            name: processors[name].collate([part.item for part in parts])
+            for name, parts in media.items()
+            if parts[0].key is None
+        },
+        cached={name: _cached(parts) for name, parts in media.items() if parts[0].key is not None},
         features={name: torch.tensor([part.features for part in parts]) for name, parts in media.items()},
         tokens={name: torch.tensor([part.tokens for part in parts]) for name, parts in media.items()},
         owners=owners,
@@ -134,6 +150,16 @@ def pack(
         addresses=tuple(s.address for s in good),
         bad=tuple(s for s in samples if isinstance(s, BadSample)),
         denominators=_counts(tasks, targets, autoregressive),
+    )
+
+
+def _cached(parts: Sequence[Media]) -> CachedItems:
+    rows = [part.rows for part in parts if part.rows is not None]
+    return CachedItems(
+        keys=tuple(part.key or b"" for part in parts),
+        found=tuple(part.rows is not None for part in parts),
+        rows=Ragged.of(rows) if rows else None,
+        items=LooseItems([part.item for part in parts if part.rows is None]),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkit.errors import PluginError
 from mmkit.interfaces import Loss, Processor, VocabularyAdapter
 from mmkit.model.batch import PackedBatch, pack
+from mmkit.model.cached import FeatureCache, encode
 from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged
 from mmkit.wiring.construct import Parts
@@ -32,6 +33,7 @@ class Model(nn.Module):
         self.backbones = _modules(parts.backbones)
         self.heads = _modules(parts.heads)
         self.parts = parts
+        self.caches: dict[str, FeatureCache] = {}
 
     @property
     def device(self) -> torch.device:
@@ -51,8 +53,8 @@ class Model(nn.Module):
         return {name: encoder.processor() for name, encoder in self.parts.encoders.items()}
 
     def preparer(self, root: Path | None = None) -> Preparer:
-        """Turns rows into samples, in data workers."""
-        return Preparer.of(self.plan, self.parts, root)
+        """Turns rows into samples, in data workers; looks features up in the caches that are on."""
+        return Preparer.of(self.plan, self.parts, root, {name: cache.reader for name, cache in self.caches.items()})
 
     def train(self, mode: bool = True) -> "Model":
         """Training mode for every node that trains; a frozen one stays in evaluation mode (dropout off, batch
@@ -98,7 +100,7 @@ class Model(nn.Module):
         rows: Sequence[Mapping[str, Any]] = [samples] if isinstance(samples, Mapping) else samples
         if not rows:
             return []
-        prepare = self.preparer(root)
+        prepare = Preparer.of(self.plan, self.parts, root)
         batch = pack([prepare(task, row, target=False) for row in rows], self.processors())
         was = self.training
         self.eval()
@@ -121,13 +123,18 @@ class Run:
     def __init__(self, model: Model, batch: PackedBatch) -> None:
         self.model, self.batch = model, batch
         self.features: dict[str, tuple[Ragged, list[int]]] = {}
-        for name in batch.items:
+        for name in batch.features:
             self._encode(name)
 
     def _encode(self, name: str) -> None:
         """All items of one modality at once; the promised lengths are checked."""
         model, batch, component = self.model, self.batch, self.model.plan.modalities[name]
-        features = model.parts.encoders[name](batch.items[name])
+        encoder = model.parts.encoders[name]
+        if name in batch.cached:
+            promised = batch.features[name].tolist()
+            features = encode(encoder, batch.cached[name], promised, model.caches[name], model.device)
+        else:
+            features = encoder(batch.items[name])
         assert component.encoder is not None
         width = model.parts.dims[f"{name}.encoder"]
         _check(features, batch.features[name], width, component.encoder.component.full_name, "features")
@@ -142,7 +149,7 @@ class Run:
     def stream(self, samples: Sequence[int]) -> Ragged:
         """The embedded token streams of these samples, for the main backbone."""
         batch, backbone = self.batch, self.model.parts.backbones["backbone"]
-        sources = [self.features[f"{name}.adapter"][0].values for name in batch.items]
+        sources = [self.features[f"{name}.adapter"][0].values for name in batch.features]
         if batch.ids.shape[0] or not sources:
             sources = [backbone.embed(batch.ids), *sources]
         kind = sources[0].dtype

@@ -8,6 +8,8 @@ from typing import Any
 from mmkit.errors import MmkitError, PluginError, SampleError
 from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
+from mmkit.model.cached import FeatureReader
+from mmkit.model.content import content_key, item_key
 from mmkit.model.locate import located
 from mmkit.model.weightless import weightless
 from mmkit.spec.template import Literal
@@ -27,14 +29,18 @@ class Preparer:
     heads: Mapping[str, TaskHead]
     root: Path | None = None
     literals: dict[str, Ids] = field(default_factory=dict)
+    caches: Mapping[str, FeatureReader] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, parts: Parts, root: Path | None = None) -> "Preparer":
-        """From built components, whose weights stay behind."""
+    def of(
+        cls, plan: Plan, parts: Parts, root: Path | None = None, caches: Mapping[str, FeatureReader] | None = None
+    ) -> "Preparer":
+        """From built components, whose weights stay behind; ``caches`` hold features of items by modality."""
         processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
         adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
         heads = {name: weightless(head) for name, head in parts.heads.items()}
-        return cls(plan, processors, parts.vocabularies, parts.offsets, adapters, heads, root)
+        known = (parts.vocabularies, parts.offsets, adapters, heads)
+        return cls(plan, processors, *known, root, caches=caches or {})
 
     def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
         """Prepare one row.
@@ -100,10 +106,17 @@ class Preparer:
         if self.root is not None and processor.strings_are_paths:
             data = self.plan.spec.data
             raw = located(raw, self.root, data.urls if data else None)
-        item = processor(raw)
-        features = processor.num_features(item)
+        cache = self.caches.get(modality)
+        key = None if cache is None else content_key(raw, processor.strings_are_paths)
+        rows = None if cache is None or key is None else cache.find(key)
+        item = processor(raw) if rows is None else {}
+        if cache is not None and key is None:
+            key = item_key(item)
+            rows = cache.find(key)
+        features = processor.num_features(item) if rows is None else rows.shape[0]
         adapter = self.adapters.get(f"{modality}.adapter")
-        return Media(modality, item, features, features if adapter is None else adapter.num_tokens(features))
+        tokens = features if adapter is None else adapter.num_tokens(features)
+        return Media(modality, item if rows is None else {}, features, tokens, key, rows)
 
 
 def _broken(who: str, column: str, error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
@@ -163,6 +163,35 @@ class Stage(Strict):
         return self
 
 
+CacheUse = Literal["auto", "always", "never"]
+
+
+class FeatureCache(Strict):
+    """Features of frozen encoders, computed once and kept on disk for later epochs, stages, evaluations and runs."""
+
+    use: CacheUse = Field(
+        "auto",
+        description="auto: where rows come round more than once while an encoder is frozen; always: wherever an encoder "
+        "is frozen; never: not at all. `cache: true` and `cache: false` mean always and never.",
+    )
+    size: ByteSize = Field(
+        ByteSize(10 * 10**9),
+        description="Most bytes on disk, of all encoders and runs together, for example 500MB or 10GB. What was used "
+        "least recently makes room; features in use never do: nothing more is added then.",
+    )
+    folder: str | None = Field(
+        None,
+        description="Where they lie, relative to the working folder; default: features in $MMKIT_CACHE or "
+        "~/.cache/mmkit.",
+    )
+
+
+def _cache(value: Any) -> Any:
+    if isinstance(value, bool):
+        return {"use": "always" if value else "never"}
+    return {"use": value} if isinstance(value, str) else value
+
+
 class Train(Strict):
     """How the model is trained."""
 
@@ -172,6 +201,9 @@ class Train(Strict):
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
     save_every: int | None = Field(None, gt=0, description="Steps between checkpoints.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
+    cache: Annotated[FeatureCache, BeforeValidator(_cache, json_schema_input_type=FeatureCache | CacheUse | bool)] = (
+        Field(FeatureCache(), description="Features of frozen encoders, kept on disk; or one word for its `use`.")
+    )
 
 
 class Spec(Strict):

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from mmkit.data.cache.use import feature_caches
 from mmkit.data.loading import Quarantine, loader, open_all
 from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
+from mmkit.training.stages import untrained_encoders
 
 
 @dataclass
@@ -39,6 +41,7 @@ def evaluate(
     batch_size: int = 64,
     limit: int | None = None,
     step: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, TaskResult]:
     """Predict all held-out rows of every task and compute its metrics.
 
@@ -46,6 +49,7 @@ def evaluate(
         model: a model or the folder of a saved one.
         part: ``test``, ``valid`` or ``train`` of the spec's data.
         limit: most rows a source.
+        step: receives (task, rows done, rows). say: receives one line of text at a time.
 
     Raises:
         DataError: the spec names no such data, or too many rows are bad.
@@ -53,6 +57,13 @@ def evaluate(
     if not isinstance(model, Model):
         model = load(model)
     model.eval()
+    with feature_caches(model, untrained_encoders(model), say=say):
+        return _evaluate(model, part, batch_size, limit, step)
+
+
+def _evaluate(
+    model: Model, part: str, batch_size: int, limit: int | None, step: Callable[[str, int, int], None] | None
+) -> dict[str, TaskResult]:
     results: dict[str, TaskResult] = {}
     data = model.plan.spec.data or Data()
     for rows in open_all(model.plan, part):

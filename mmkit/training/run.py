@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from mmkit.data.cache.use import feature_caches, rows_recur
 from mmkit.data.loading import Quarantine, loader, open_all, raw_values
 from mmkit.data.sources import Rows
 from mmkit.discovery.loader import discover
@@ -20,7 +21,7 @@ from mmkit.errors import SpecError
 from mmkit.model.build import build
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data, Stage, Train
-from mmkit.training.stages import apply_stage
+from mmkit.training.stages import apply_stage, frozen_encoders
 from mmkit.training.trainer import PackedTrainer, Progress
 from mmkit.wiring.graph import Plan
 from mmkit.wiring.planner import plan
@@ -97,6 +98,21 @@ def _stage(
 ) -> None:
     table = apply_stage(model, stage, index)
     say(f"stage {stage.name}: " + ", ".join(f"{node} {on:,}/{all_:,}" for node, (on, all_) in table.items() if all_))
+    recur = rows_recur(settings.stages, sources)
+    with feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say):
+        _run(model, settings, stage, index, sources, say, step, output)
+
+
+def _run(
+    model: Model,
+    settings: Train,
+    stage: Stage,
+    index: int,
+    sources: list[Rows],
+    say: Say,
+    step: Step | None,
+    output: Path,
+) -> None:
     seed = settings.seed + index
     total = None if stage.steps else _samples(model.plan, stage, index, sources)
     batches = loader(model, sources, stage, total_samples=total, seed=seed, stage_index=index)

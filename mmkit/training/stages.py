@@ -17,6 +17,24 @@ def parameters_of(model: Model) -> dict[str, nn.Parameter]:
     }
 
 
+def frozen_encoders(model: Model) -> list[str]:
+    """Modalities whose encoder trains nothing now."""
+    encoders = model.parts.encoders.items()
+    return [name for name, encoder in encoders if not any(p.requires_grad for p in encoder.parameters())]
+
+
+def untrained_encoders(model: Model) -> list[str]:
+    """Modalities whose encoder no stage of the spec trains."""
+    stages = model.plan.spec.train.stages if model.plan.spec.train else []
+    patterns = [pattern for stage in stages for pattern in stage.train]
+    named = {node: module for node, module in model.nodes().items() if node.endswith(".encoder")}
+    return [
+        node.removesuffix(".encoder")
+        for node, module in named.items()
+        if not any(matches(f"{node}.{name}", glob) for name, _ in module.named_parameters() for glob in patterns)
+    ]
+
+
 def apply_stage(model: Model, stage: Stage, index: int) -> dict[str, tuple[int, int]]:
     """Set ``requires_grad`` by the stage's globs.
 

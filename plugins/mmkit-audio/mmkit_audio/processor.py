@@ -52,6 +52,11 @@ class AudioProcessor(Processor):
     reading: Reading = READ
     chances: int = 0
 
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        """Without random numbers of its own."""
+        return self.chances == 0
+
     def __call__(self, raw: Any) -> Item:
         """``wave``: Float["samples"]; ``chances``: Float["chances"] in 0…1, where there are any.
 

@@ -49,6 +49,11 @@ class ImageProcessor(Processor):
     max_megapixels: float = 50.0
     chances: int = 0
 
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        """Without random numbers of its own."""
+        return self.chances == 0
+
     def __call__(self, raw: Any) -> Item:
         """``pixels``: Float["channels image_size image_size"]; ``chances``: Float["chances"] in 0…1, where there are any.
 

@@ -28,6 +28,7 @@ class TextProcessor(Processor):
     max_length: int | None = None
     pooled: bool = False
     strings_are_paths = False
+    deterministic = True
 
     def __call__(self, raw: Any) -> Item:
         """``ids``: Int["n"].
