@@ -64,7 +64,7 @@ def test_debug_shows_the_traceback_from_anywhere_on_the_line(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (["chek"], "No such command 'chek'. Did you mean 'check', 'schema'?\n  see: mmkit --help"),
+        (["chek"], "No such command 'chek'. Did you mean 'check', 'cache', 'schema'?\n  see: mmkit --help"),
         (["check"], "Missing argument 'SPEC'.\n  see: mmkit check --help"),
         (["check", "a", "b"], "Got unexpected extra argument(s) (b)\n  see: mmkit check --help"),
         (
