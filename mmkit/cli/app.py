@@ -1,5 +1,6 @@
 """The typer application, and what happens to errors."""
 
+import io
 import os
 import sys
 import traceback
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"] or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign is no reason to fail
     if not debug:
         _quiet_warnings()
     try:

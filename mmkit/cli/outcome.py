@@ -1,5 +1,7 @@
 """What an exception means to the user: one message and an exit code."""
 
+import re
+
 from mmkit.errors import MmkitError, TrainingError
 
 DONE, FAILED, WRONG_INPUT, INTERNAL, INTERRUPTED, READER_GONE = 0, 1, 2, 70, 130, 141
@@ -17,7 +19,7 @@ class ReaderGoneError(Exception):
 def outcome(error: BaseException) -> tuple[str, int]:
     """The message to print (empty: none) and the exit code."""
     if isinstance(error, MmkitError):
-        return f"error: {error}", FAILED if isinstance(error, TrainingError) else WRONG_INPUT
+        return f"error: {_said(error)}", FAILED if isinstance(error, TrainingError) else WRONG_INPUT
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, ReaderGoneError | BrokenPipeError):
@@ -29,9 +31,17 @@ def outcome(error: BaseException) -> tuple[str, int]:
         return "error: out of memory", FAILED
     if hasattr(error, "format_message"):  # typer's own: it brings its own copy of click
         return _usage(error), WRONG_INPUT
-    said = str(error).strip().splitlines()
+    said = _said(error).splitlines()
     name = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     return f"error: {name} (unexpected: run again with --debug, and please report it)", INTERNAL
+
+
+def _said(error: BaseException) -> str:
+    """The message; of one that comes from a data worker only that, without the worker's traceback around it."""
+    message, traceback, trace = str(error).strip().partition("Original Traceback (most recent call last):")
+    if not traceback:
+        return message
+    return re.split(r"\n(?=\S)", trace.strip())[-1].partition(": ")[2]
 
 
 def _usage(error: BaseException) -> str:

@@ -113,8 +113,9 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON that every reader takes: no NaN or infinity (null), paths and other objects as text."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    """JSON that every reader takes: no NaN or infinity (null), other objects as text; escaped where stdout is no UTF-8."""
+    narrow = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    return json.dumps(_plain(value), ensure_ascii=narrow, indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

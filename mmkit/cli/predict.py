@@ -47,9 +47,9 @@ def predict(
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that the head says, for scripts.")] = False,
 ) -> None:
-    """Predict one row or many. Columns and decoding options are options, too:
+    """Predict one row or many.
 
-    `mmkit predict DIR --task caption --image cat.png --beams 4`
+    Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
 

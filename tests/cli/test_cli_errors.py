@@ -4,10 +4,11 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch.utils.data
 
 import mmkit.wiring.check
 from mmkit.cli.outcome import outcome
-from mmkit.errors import MmkitError, TrainingError
+from mmkit.errors import DataError, MmkitError, TrainingError
 from tests.cli.conftest import Run
 
 
@@ -44,6 +45,29 @@ def test_every_kind_of_error_has_its_code_and_no_traceback(
     monkeypatch.setattr(mmkit.wiring.check, "check", failing(error))
     done = run("check", spec)
     assert (done.code, done.out, done.err) == (code, "", f"{message}\n" if message else "")
+
+
+def test_the_traceback_of_a_data_worker_is_left_out() -> None:
+    class Failing(torch.utils.data.Dataset[int]):
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def __getitem__(self, index: int) -> int:
+            raise self.error
+
+        def __len__(self) -> int:
+            return 1
+
+    for error, expected in (
+        (DataError("rows.jsonl:3: bad\n  fix: mend it"), ("error: rows.jsonl:3: bad\n  fix: mend it", 2)),
+        (
+            ValueError("odd: 3"),
+            ("error: ValueError: odd: 3 (unexpected: run again with --debug, and please report it)", 70),
+        ),
+    ):
+        with pytest.raises(type(error)) as caught:
+            list(torch.utils.data.DataLoader(Failing(error), num_workers=1))
+        assert outcome(caught.value) == expected
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -1,7 +1,9 @@
 """Real processes: exit codes, clean stdout, signals, closed pipes, full disks, the shell's completion."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -56,6 +58,37 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert started.wait(timeout=120) == 141
     assert started.stderr is not None
     assert started.stderr.read() == ""
+
+
+def test_bars_go_to_the_terminal_and_stdout_stays_clean(model: Path) -> None:
+    master, slave = pty.openpty()
+    started = process("evaluate", model, "--json", stderr=slave)
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+        while piece := os.read(master, 4096):
+            shown += piece
+    os.close(master)
+    code, out, _ = finish(started)
+    assert (code, json.loads(out).keys()) == (0, {"mood", "shade"})
+    text = shown.decode()
+    assert "loading the model" in text
+    assert "8/8" in text
+    assert "━" in text
+
+
+def test_a_narrow_encoding_is_no_reason_to_fail(model: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "mmkit"]
+    done = subprocess.run([*command, "components"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "----" in done.stdout
+    rows = tmp_path / "rows.jsonl"
+    line = [*command, "predict", model, "--task", "mood", "--rows", rows, "--skip-bad"]
+    rows.write_text('{"über 😀": 1}\n{"text": "warm"}\n')
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[0])["error"] == "there is no column 'text'; the row has: über 😀"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

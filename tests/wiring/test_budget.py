@@ -1,9 +1,13 @@
 """Tokens, FLOPs and memory, beside figures worked out by hand."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 
 from mmkit import Ragged, SoftAdapter
@@ -127,3 +131,21 @@ def test_counting_leaves_the_module_as_it_was() -> None:
     assert all(p.requires_grad for p in layer.parameters())
     for name, tensor in layer.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_ready_made_tokenizers_and_text_encoders_show_a_sentence(tmp_path: Path) -> None:
+    words = ["[UNK]", "<s>", "</s>", "a", "man"]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    ready = {"use": "tokenizer", "path": str(tmp_path / "tokenizer.json"), "begin": "<s>", "end": "</s>"}
+    modalities = {
+        "text": {"adapter": ready},
+        "note": {"encoder": {"use": "gru", "vocabulary": ready}, "adapter": "pool"},
+        "fresh": {"encoder": {"use": "gru", "vocabulary": {"use": "words"}}, "adapter": "pool"},
+    }
+    head = {"use": "classify", "labels": ["a", "b"]}
+    rows = reports(spec(modalities=modalities, tasks={"t": {"input": "{text}{note}{fresh}", "head": head}}))
+    assert (rows["text.adapter"].tokens, rows["text.adapter"].item) == (10, "sentence of 9 words")
+    assert (rows["note.encoder"].tokens, rows["note.adapter"].tokens) == (10, 1)
+    assert rows["fresh.encoder"].tokens is None  # its vocabulary has learnt nothing yet
