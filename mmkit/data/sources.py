@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mmkit.data.unreadable import unreadable
 from mmkit.errors import DataError, nearest
 from mmkit.spec.schema import Data, DataSource
 from mmkit.spec.template import Literal
@@ -99,8 +100,7 @@ def open_source(given: DataSource, data: Data, spec_root: Path) -> Rows:
     except DataError:
         raise
     except Exception as error:
-        detail = str(error).splitlines()[0] if str(error) else ""
-        raise DataError(f"cannot read {given.path}: {type(error).__name__}: {detail}") from None
+        raise unreadable(given.path, [] if given.path.startswith("hub:") else glob.glob(str(base)), error) from None
     for name, feature in list((rows.features or {}).items()):
         if type(feature).__name__ in ("Image", "Audio"):
             rows = rows.cast_column(name, type(feature)(decode=False))
@@ -143,6 +143,10 @@ def _check_columns(given: DataSource, rows: Any) -> None:
         raise DataError(
             f"{given.path} has no column {unknown[0]!r} to rename: {nearest(unknown[0], rows.column_names)}"
         )
+    names = [given.rename.get(name, name) for name in rows.column_names or ()]
+    for old, new in given.rename.items():
+        if names.count(new) > 1:
+            raise DataError(f"{given.path}: {old!r} cannot be renamed to {new!r}, which is the name of another column")
 
 
 def without_stream(rows: Rows) -> Rows:

@@ -143,7 +143,7 @@ def _check_plugins(folder: Path, registry: Registry) -> None:
         if report is None:
             faults.append(f"plugin {name!r} is not installed: pip install {dist}=={version}")
         elif report.status != "loaded":
-            faults.append(f"plugin {name!r} is {report.status}: {report.reason}")
+            faults.append(str(report))
         elif report.version.split(".")[0] != version.split(".")[0]:
             faults.append(
                 f"plugin {name!r} is {report.version}, the model was made with {version}: pip install {dist}=={version}"

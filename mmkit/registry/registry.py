@@ -24,6 +24,13 @@ class PluginReport:
     reason: str = ""
     traceback: str = ""
 
+    def __str__(self) -> str:
+        what = {"failed": "failed to load", "clash": "clashes", "loaded": "is loaded"}
+        state = what.get(self.status, f"is {self.status}")
+        return f"plugin {self.name!r} ({self.distribution} {self.version}) {state}" + f": {self.reason}" * bool(
+            self.reason
+        )
+
 
 class Registry:
     """Everything the loaded plugins offer. Made once, never changed."""
@@ -59,5 +66,5 @@ class Registry:
         text = f"unknown {' or '.join(kinds)} {name!r}: {nearest(name, [c.name for c in self.of_kind(*kinds)])}"
         for report in self.reports:
             if report.status != "loaded":
-                text += f"; plugin {report.name!r} ({report.distribution} {report.version}) is {report.status}: {report.reason}"
+                text += f"; {report}"
         return text
