@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mmkit.data.folders import read_folder
 from mmkit.data.unreadable import unreadable
 from mmkit.errors import DataError, nearest
 from mmkit.spec.schema import Data, DataSource
@@ -43,6 +44,13 @@ class Rows:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self.renamed(row) for row in islice(self.rows, self.given.limit))
+
+    def first(self, count: int) -> "Rows":
+        """Only so many rows."""
+        if self.given.streaming:
+            limit = min(count, self.given.limit or count)
+            return replace(self, given=self.given.model_copy(update={"limit": limit}), shards=1)
+        return replace(self, rows=self.rows.select(range(min(count, len(self)))))
 
     def renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row under the names that the templates use."""
@@ -117,9 +125,7 @@ def open_source(given: DataSource, data: Data, spec_root: Path) -> Rows:
 
 def _local(given: DataSource, base: Path, datasets: Any) -> tuple[Any, Path]:
     if base.is_dir():
-        kind = "audiofolder" if any(base.rglob("*.wav")) or any(base.rglob("*.flac")) else "imagefolder"
-        rows = datasets.load_dataset(kind, data_dir=str(base), split=given.split, streaming=given.streaming)
-        return rows, base
+        return read_folder(base, given.split, given.streaming)
     files = sorted(glob.glob(str(base)))
     if not files:
         raise DataError(f"no file matches {base}")

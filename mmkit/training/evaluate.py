@@ -67,8 +67,8 @@ def _evaluate(
     results: dict[str, TaskResult] = {}
     data = model.plan.spec.data or Data()
     for rows in open_all(model.plan, part):
-        if limit is not None and len(rows) > limit:
-            rows = type(rows)(rows.given, rows.rows.select(range(limit)), rows.root, rows.name)
+        if limit is not None:
+            rows = rows.first(limit)
         task = rows.given.task
         result = results.setdefault(task, TaskResult())
         quarantine = Quarantine(data.max_bad)
@@ -85,7 +85,7 @@ def _evaluate(
             result.addresses += batch.addresses
             done += len(batch.tasks)
             if step:
-                step(task, done, len(rows))
+                step(task, done, done if rows.given.streaming else len(rows))
         result.metrics["loss"] = total / max(1, count)
         if quarantine.bad:
             result.metrics["bad_rows"] = len(quarantine.bad)

@@ -1,6 +1,5 @@
 """Nothing where something is expected: empty texts, no media, no rows, no batch – a defined result or a typed error."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 

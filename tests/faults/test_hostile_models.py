@@ -146,7 +146,7 @@ def test_a_config_with_code_of_its_own_runs_none(tmp_path: Path, model_type: str
         assert mmkit.load(folder).predict("say", {"text": "a"}) is not None
     else:
         assert refusal(folder).startswith(
-            f"MODEL cannot be loaded: the architecture of MODEL/assets/backbone cannot be read: "
+            "MODEL cannot be loaded: the architecture of MODEL/assets/backbone cannot be read: "
         )
     assert not (tmp_path / "ran").exists()
 
