@@ -24,8 +24,16 @@ class Quarantine:
         """
         self.seen += len(batch.tasks) + len(batch.bad)
         self.bad += batch.bad
-        share = len(self.bad) / max(1, self.seen)
-        if batch.bad and share > self.limit and (self.seen >= 100 or not batch.tasks):
+        if batch.bad and (self.seen >= 100 or not batch.tasks):
+            self.close()
+
+    def close(self) -> None:
+        """Hold the share against the limit; called at the end, however few rows there were.
+
+        Raises:
+            DataError: too many rows were bad.
+        """
+        if len(self.bad) > self.limit * self.seen:
             raise DataError(self.summary() + f"; more than data.max_bad = {self.limit:.1%} allows")
 
     def summary(self) -> str:

@@ -43,7 +43,15 @@ class Rows:
         return [self.renamed(row) for row in self.rows.__getitems__(list(indices))]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self.renamed(row) for row in islice(self.rows, self.given.limit))
+        rows = islice(self.rows, self.given.limit)
+        while True:
+            try:
+                row = next(rows, None)
+            except Exception as error:
+                raise unreadable(self.name, [], error) from None
+            if row is None:
+                return
+            yield self.renamed(row)
 
     def first(self, count: int) -> "Rows":
         """Only so many rows."""

@@ -86,6 +86,7 @@ def _evaluate(
             done += len(batch.tasks)
             if step:
                 step(task, done, done if rows.given.streaming else len(rows))
+        quarantine.close()
         result.metrics["loss"] = total / max(1, count)
         if quarantine.bad:
             result.metrics["bad_rows"] = len(quarantine.bad)

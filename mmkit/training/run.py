@@ -141,6 +141,7 @@ def _run(
         trainer.train()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    quarantine.close()
     if quarantine.bad:
         say(f"skipped: {quarantine.summary()}")
     if batches.report.summary():
