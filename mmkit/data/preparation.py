@@ -10,13 +10,21 @@ from mmkit.data.draws import Chunk
 from mmkit.data.seeds import own_randomness, sample_seed, seed_everything
 from mmkit.data.sources import Rows, without_stream
 from mmkit.data.transport import ship
-from mmkit.errors import MmkitError, SampleError
+from mmkit.errors import DataError, MmkitError, PluginError, SampleError
 from mmkit.model.batch import BadSample, Sample
 from mmkit.model.prepare import Preparer
 
 
 class Failure(str):
     """Why the run must stop: an error's message, which the main process raises when the row's turn comes."""
+
+    kind: type[MmkitError] = DataError
+
+
+class PluginFailure(Failure):
+    """A component's fault."""
+
+    kind = PluginError
 
 
 Prepared = Sample | BadSample | Failure
@@ -80,7 +88,7 @@ class Preparation(Dataset[Any]):
                 return BadSample(address, str(error))
             return Failure(f"{address}: {error} (data.on_bad_sample: skip would leave such rows out)")
         except MmkitError as error:
-            return Failure(f"{address}: {error}")
+            return (PluginFailure if isinstance(error, PluginError) else Failure)(f"{address}: {error}")
         except Exception as error:
             error.add_note(f"while preparing {address}")
             raise

@@ -81,13 +81,13 @@ class Window:
         """The entries of the next batch, used up from now on.
 
         Raises:
-            DataError: one of them is an error, or longer than a batch may be. Nothing is used up then.
+            DataError, PluginError: one of them is an error, or longer than a batch may be. Nothing is used up then.
         """
         places = choose([entry.tokens for entry in self.entries], self.budget, self.lookahead)
         taken, gone = [self.entries[place] for place in places], set(places)
         for entry in taken:
             if isinstance(entry.sample, Failure):
-                raise DataError(str(entry.sample))
+                raise entry.sample.kind(str(entry.sample))
         self.entries = [entry for place, entry in enumerate(self.entries) if place not in gone]
         for entry in taken:
             record = entry.record

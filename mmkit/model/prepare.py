@@ -1,7 +1,8 @@
 """One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
 
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class Preparer:
         heads = {name: weightless(head) for name, head in parts.heads.items()}
         known = (parts.vocabularies, parts.offsets, adapters, heads)
         return cls(plan, processors, *known, root, caches=caches or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Components travel as bytes: a plugin that is lost in a worker is told there, and does not end the worker."""
+        return _arrived, (pickle.dumps({known.name: getattr(self, known.name) for known in fields(self)}),)
 
     def __call__(self, task: str, row: Mapping[str, Any], target: bool = True, address: str = "") -> Sample:
         """Prepare one row.
@@ -124,3 +129,20 @@ def _broken(who: str, column: str, error: Exception) -> Exception:
     if isinstance(error, MmkitError | MemoryError):
         return error
     return PluginError(f"{who} failed on column {column!r}: {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """In place of a preparer whose components could not be brought to this process."""
+
+    reason: str
+
+    def __call__(self, *_: Any, **__: Any) -> Sample:
+        raise PluginError(f"a data worker cannot use the components: {self.reason}")
+
+
+def _arrived(data: bytes) -> Preparer | _Lost:
+    try:
+        return Preparer(**pickle.loads(data))
+    except Exception as error:
+        return _Lost(f"{type(error).__name__}: {error}")

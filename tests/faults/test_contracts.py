@@ -134,8 +134,8 @@ def spec(install: Callable[..., Path], write_rows: Callable[..., Path]) -> Calla
     return make
 
 
-def refusal(call: Callable[[], Any], kind: type[Exception] = mmkit.PluginError) -> str:
-    with pytest.raises(kind) as caught:
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(mmkit.PluginError) as caught:
         call()
     return str(caught.value)
 
@@ -188,10 +188,9 @@ def test_a_component_that_crashes_on_a_row_is_named_with_the_column(spec: Any) -
 def test_a_component_that_crashes_on_a_row_stops_the_run_with_the_address(
     spec: Any, train: Any, tmp_path: Path
 ) -> None:
-    said = refusal(lambda: train(spec(head="x")), mmkit.MmkitError)
-    assert said == f"{tmp_path / 'rows.jsonl'}:1: liar/odd failed on column 'label': IndexError: label" or said == (
-        f"{tmp_path / 'rows.jsonl'}:2: liar/odd failed on column 'label': IndexError: label"
-    )
+    said = refusal(lambda: train(spec(head="x")))
+    path, reason = tmp_path / "rows.jsonl", "liar/odd failed on column 'label': IndexError: label"
+    assert said in [f"{path}:{row}: {reason}" for row in (1, 2)]
 
 
 def test_a_builder_that_fails_or_builds_another_thing_is_named(spec: Any) -> None:

@@ -148,7 +148,7 @@ def test_a_component_that_crashes_in_a_worker_is_named_without_a_traceback(
 ) -> None:
     install("heart", HEART)
     path = write_rows([{"ecg": [9], "label": "x"}])
-    with pytest.raises(mmkit.MmkitError) as caught:
+    with pytest.raises(mmkit.PluginError) as caught:
         train(heart_spec(path, workers=workers))
     assert str(caught.value) == f"{path}:1: heart/ecg failed on column 'ecg': ZeroDivisionError: oh no"
 
@@ -194,7 +194,8 @@ def test_a_plugin_that_is_lost_in_a_spawned_worker_is_named(tmp_path: Path, inst
     site = install("heart", lost + HEART)
     path = write_rows([{"ecg": [1, 2], "label": "x"}, {"ecg": [3], "label": "y"}])
     said = run(tmp_path, site, heart_spec(path, workers=1))
-    assert said == "PluginError a data worker cannot use the components: ImportError: no heart here"
+    reason = "a data worker cannot use the components: ImportError: no heart here"
+    assert said in [f"PluginError {path}:{row}: {reason}" for row in (1, 2)]
 
 
 def test_the_allow_list_leaves_plugins_out_and_says_so(mood: dict[str, Any]) -> None:
