@@ -9,7 +9,7 @@ from mmkit.data.cutting import Sizes, sizes, split, truncate
 from mmkit.data.draws import Draw
 from mmkit.data.packing import Batching, choose, fitting
 from mmkit.data.preparation import Failure, Prepared
-from mmkit.errors import DataError, SampleError
+from mmkit.errors import SampleError
 from mmkit.model.batch import BadSample, Sample
 
 

@@ -95,15 +95,15 @@ def test_rename_and_limit(mood: dict[str, Any], tmp_path: Path, streaming: bool)
     assert len(evaluated(mood, path=str(path), **{**options, "limit": 99}).predictions) == 4
 
 
-def test_limits_of_evaluate_and_streams_go_together(mood: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("streaming", [False, True])
+def test_limits_of_evaluate_and_streams_go_together(mood: dict[str, Any], tmp_path: Path, streaming: bool) -> None:
     path = write(tmp_path / "rows.jsonl", ROWS)
-    for streaming in (False, True):
-        mood["data"]["test"][0] |= {"path": str(path), "streaming": streaming}
-        model = mmkit.build(mood, fit={"text": ["a"]})
-        steps: list[tuple[str, int, int]] = []
-        result = mmkit.evaluate(model, limit=2, step=lambda *given: steps.append(given))["mood"]  # type: ignore[arg-type]
-        assert result.references == ["pos", "neg"]
-        assert steps[-1][:2] == ("mood", 2)
+    mood["data"]["test"][0] |= {"path": str(path), "streaming": streaming}
+    model = mmkit.build(mood, fit={"text": ["a"]})
+    steps: list[tuple[str, int, int]] = []
+    result = mmkit.evaluate(model, limit=2, step=lambda *given: steps.append(given))["mood"]  # type: ignore[arg-type]
+    assert result.references == ["pos", "neg"]
+    assert steps[-1][:2] == ("mood", 2)
 
 
 @pytest.fixture
