@@ -67,7 +67,7 @@ class ImageProcessor(Processor):
             image = image.convert("L")
         pixels = self._crop(image) if self.resize == "crop" else self._resized(image, *self._sides(*image.size))
         scale, shift = _constants(self.mean, self.std)
-        normal = (pixels.contiguous().float() * scale).add_(shift)
+        normal = pixels.to(torch.float32, memory_format=torch.contiguous_format).mul_(scale).add_(shift)
         item = {"pixels": self._pad(normal) if self.resize == "pad" else normal}
         return {**item, "chances": torch.rand(self.chances)} if self.chances else item
 
