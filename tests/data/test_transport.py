@@ -2,6 +2,8 @@
 
 import multiprocessing as mp
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,26 @@ def test_the_preparer_of_a_large_model_is_small_and_works_in_a_spawned_process(t
         assert queue.get(timeout=120) == ([1], [2, None])
     finally:
         process.join(30)
+
+
+@pytest.mark.slow
+def test_spawned_workers_prepare_what_the_main_process_does(tmp_path: Path) -> None:
+    script = tmp_path / "spawned.py"
+    script.write_text(f"""
+import multiprocessing, sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parent / "support")!r}]
+from itertools import islice
+import rows
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    first = {{"task": "mood", "path": str(rows.write_rows(Path({str(tmp_path)!r}) / "a.jsonl", 97))}}
+    second = {{**first, "streaming": True, "shuffle_buffer": 16}}
+    here, spawned = (rows.build(rows.spec_of([first, second], workers=n)) for n in (0, 1))
+    one, other = (islice(rows.made(model, "tokens"), 6) for model in (here, spawned))
+    assert all(rows.same(a, b) for a, b in zip(one, other, strict=True))
+    print("equal")
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr

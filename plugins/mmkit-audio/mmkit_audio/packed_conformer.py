@@ -37,10 +37,12 @@ def places(starts: Sequence[int], lengths: Int[Tensor, " items"]) -> Int[Tensor,
 
 @dataclass(frozen=True)
 class Alike:
-    """Clips of nearly one length: the frames of each in a row, padded with frame 0; which are real; None: all are."""
+    """Clips of nearly one length: the frames of each in a row, padded with frame 0; which are real (None: all are), and
+    where they are in the rows laid end to end."""
 
     frames: Int[Tensor, "items longest"]
     real: Bool[Tensor, "items longest"] | None
+    rows: Int[Tensor, " real"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Layout:
             real = at < torch.tensor([sizes[member] for member in members])[:, None]
             frames = torch.where(real, at + torch.tensor([offsets[member] for member in members])[:, None], 0)
             order.append(frames[real])
-            groups.append(Alike(frames.to(device), None if bool(real.all()) else real.to(device)))
+            rows = real.flatten().nonzero()[:, 0]
+            groups.append(Alike(frames.to(device), None if bool(real.all()) else real.to(device), rows.to(device)))
         back = torch.cat(order).argsort()
         return cls(places(starts, lengths).to(device), length, tuple(groups), back.to(device))
 
@@ -121,8 +124,8 @@ class PackedConformerLayer(nn.Module):
             parts = mixed[group.frames].view(items, longest, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
             mask = None if group.real is None else group.real[:, None, None]
             heads = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], mask, dropout)
-            joined = heads.transpose(1, 2).flatten(2)
-            rows.append(joined.flatten(0, 1) if group.real is None else joined[group.real])
+            joined = heads.transpose(1, 2).flatten(2).flatten(0, 1)
+            rows.append(joined if group.real is None else joined.index_select(0, group.rows))
         return attention.out_proj(torch.cat(rows).index_select(0, layout.order))
 
     def _convolution(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:

@@ -79,7 +79,7 @@ def test_clips_attend_in_groups_of_nearly_one_length() -> None:
     layout = Layout.of(lengths, 3, torch.device("cpu"))
     assert [tuple(group.frames.shape) for group in layout.groups] == [(3, 10), (2, 41), (1, 100)]
     assert [group.real is None for group in layout.groups] == [False, False, True]
-    rows = [group.frames.flatten() if group.real is None else group.frames[group.real] for group in layout.groups]
+    rows = [group.frames.flatten()[group.rows] for group in layout.groups]
     assert torch.equal(torch.cat(rows)[layout.order], torch.arange(208))
     starts = layout.places[lengths.cumsum(0) - lengths].tolist()
     assert starts == [0, 43, 54, 67, 111, 214]
