@@ -109,6 +109,12 @@ def test_dropping_everything_stops_the_run(texts: Any) -> None:
     )
 
 
+def test_a_batch_of_dropped_samples_alone_is_no_batch(texts: Any) -> None:
+    running = texts([14, 20, 30], tokens_per_batch=30, long_samples="drop")
+    assert [batch.addresses for batch in running] == [(f"{running.sources[0].name}:1",)]
+    assert running.report.long == {"dropped": 2}
+
+
 def test_truncated_samples_fill_the_budget(texts: Any) -> None:
     running = texts([20], tokens_per_batch=30, long_samples="truncate")
     [batch] = list(running)
