@@ -95,22 +95,24 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--only", choices=["jsonl", "parquet"])
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(Path(options.measure[0]), int(options.measure[1]))))
         return
     figures: dict[str, dict[str, float]] = {}
-    for suffix in (".jsonl", ".parquet"):
+    formats = [options.only] if options.only else ["jsonl", "parquet"]
+    for suffix in formats:
         for count in (SMALL, options.rows):
             with tempfile.TemporaryDirectory() as folder:
-                path = make(Path(folder) / f"rows{suffix}", count)
+                path = make(Path(folder) / f"rows.{suffix}", count)
                 command = [sys.executable, "-m", "benchmarks.streaming_memory", "--measure", str(path), str(count)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-            figures[f"{suffix[1:]} {count:,}"] = json.loads(done.stdout.splitlines()[-1])
-            print(f"{suffix[1:]} {count:,} rows: {figures[f'{suffix[1:]} {count:,}']}", flush=True)
+            figures[f"{suffix} {count:,}"] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{suffix} {count:,} rows: {figures[f'{suffix} {count:,}']}", flush=True)
     lines = []
-    for suffix in ("jsonl", "parquet"):
+    for suffix in formats:
         small, large = figures[f"{suffix} {SMALL:,}"], figures[f"{suffix} {options.rows:,}"]
         for name, one in ((f"{SMALL:,}", small), (f"{options.rows:,}", large)):
             speed = one["rows"] / one["seconds"]

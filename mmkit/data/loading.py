@@ -89,8 +89,10 @@ class PackedLoader:
                     self.window.add(*chunk)
             if not self.window.entries:
                 break
-            batches += 1
-            yield self._batch(self.window.take())
+            entries = self.window.take()
+            if self._usable(entries):
+                batches += 1
+                yield self._batch(entries)
         while not self.by_tokens and batches < self._batches(self.draws.number - first):
             batches += 1
             yield self._batch([])
@@ -119,17 +121,26 @@ class PackedLoader:
         for shipped in loader:
             yield next(record for record in self.window.records if record.left is None), receive(shipped)
 
-    def _batch(self, entries: Sequence[Entry]) -> PackedBatch:
-        report = self.report
+    def _usable(self, entries: Sequence[Entry]) -> bool:
+        """Whether a batch holds anything but dropped samples, which are counted here.
+
+        Raises:
+            DataError: nothing but dropped samples so far.
+        """
         for entry in entries:
             if entry.fate and entry.piece == 0:
-                report.note(entry.fate, entry.address)
-        samples = [entry.sample for entry in entries if isinstance(entry.sample, Sample | BadSample)]
-        if entries and not samples:
+                self.report.note(entry.fate, entry.address)
+        usable = any(entry.sample is not None for entry in entries)
+        if not usable and not self.report.batches:
             raise DataError(
-                f"every one of {len(entries):,} samples is longer than tokens_per_batch = {report.budget:,} and was "
+                f"every one of {len(entries):,} samples is longer than tokens_per_batch = {self.report.budget:,} and was "
                 f"dropped ({', '.join(entry.address for entry in entries[:3])}); raise tokens_per_batch"
             )
+        return usable
+
+    def _batch(self, entries: Sequence[Entry]) -> PackedBatch:
+        report = self.report
+        samples = [entry.sample for entry in entries if isinstance(entry.sample, Sample | BadSample)]
         if not self.by_tokens:
             self.position += self.window.budget * self.world
             self.window.forget(self.position, self.draws.number)

@@ -77,7 +77,8 @@ class PackingReport:
 
     def state(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"batches": self.batches, "tokens": self.tokens, "long": dict(self.long), "first": self.first}
+        first = {what: list(named) for what, named in self.first.items()}
+        return {"batches": self.batches, "tokens": self.tokens, "long": dict(self.long), "first": first}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on counting."""

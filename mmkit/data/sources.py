@@ -15,8 +15,6 @@ from mmkit.spec.template import Literal
 from mmkit.wiring.graph import Plan
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-_READ_ROWS = 1000
-"""Rows that a streamed Parquet file decodes at a time; its row groups can be as large as the memory."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +142,10 @@ def _local(given: DataSource, base: Path, datasets: Any) -> tuple[Any, Path]:
         raise DataError(f"{files[0]} is not a known format: {nearest(suffix, list(_FORMATS))}")
     extra: dict[str, Any] = {"sep": "\t"} if suffix == ".tsv" else {}
     if suffix == ".parquet" and given.streaming:
-        extra["batch_size"] = _READ_ROWS
+        from mmkit.data.parquet import stream_parquet
+
+        return stream_parquet(files), Path(files[0]).parent
     rows = datasets.load_dataset(_FORMATS[suffix], data_files=files, split="train", streaming=given.streaming, **extra)
-    if suffix == ".parquet" and given.streaming:
-        rows = rows.reshard()  # by row group: a position is found without reading what lies before it
     return rows, Path(files[0]).parent
 
 

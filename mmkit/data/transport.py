@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 _ALIGN = 64
+_SMALL = 64 * 1024
+"""Bytes up to which tensors go through the pipe with everything else: opening shared memory costs more."""
 
 
-def ship(value: Any) -> tuple[bytes, Tensor]:
-    """A picklable value as bytes, and the bytes of all its CPU tensors end to end in shared memory."""
+def ship(value: Any) -> tuple[bytes, Tensor | bytes]:
+    """A picklable value as bytes, and the bytes of all its CPU tensors end to end, in shared memory where they are many."""
     tensors: list[Tensor] = []
     size = 0
 
@@ -33,19 +35,24 @@ def ship(value: Any) -> tuple[bytes, Tensor]:
     pickler = pickle.Pickler(file, protocol=pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = {**copyreg.dispatch_table, Tensor: reduce}
     pickler.dump(value)
-    flat = torch.empty(size, dtype=torch.uint8).share_memory_()
+    flat = torch.empty(size, dtype=torch.uint8)
+    if size > _SMALL:
+        flat.share_memory_()
     at = 0
     for tensor in tensors:
         count = tensor.numel() * tensor.element_size()
         if count:
             flat[at : at + count].view(tensor.dtype).view(tensor.shape).copy_(tensor)
         at += -(-count // _ALIGN) * _ALIGN
-    return file.getvalue(), flat
+    return file.getvalue(), flat if size > _SMALL else flat.numpy().tobytes()
 
 
-def receive(shipped: tuple[bytes, Tensor]) -> Any:
-    """The value; its tensors are views of one private copy, so that the shared memory is free again at once."""
+def receive(shipped: tuple[bytes, Tensor | bytes]) -> Any:
+    """The value; its tensors are views of one private copy, so that shared memory is free again at once."""
     data, flat = shipped
+    if isinstance(flat, bytes):
+        flat = torch.frombuffer(bytearray(flat), dtype=torch.uint8) if flat else torch.empty(0, dtype=torch.uint8)
+        return _Unpickler(io.BytesIO(data), flat).load()
     return _Unpickler(io.BytesIO(data), flat.clone()).load()
 
 

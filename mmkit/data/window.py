@@ -119,7 +119,7 @@ class Window:
         if not self.by_tokens:
             return {"done": [], "pieces": {}}
         done = sorted(number for record in self.records for number in record.done)
-        pieces = {str(number): used for record in self.records for number, used in record.pieces.items()}
+        pieces = {str(number): list(used) for record in self.records for number, used in record.pieces.items()}
         return {"done": done, "pieces": pieces}
 
     def _of(self, record: Record, draw: Draw, prepared: Prepared) -> Iterator[Entry]:

@@ -109,6 +109,12 @@ def test_dropping_everything_stops_the_run(texts: Any) -> None:
     )
 
 
+def test_a_batch_of_dropped_samples_alone_is_no_batch(texts: Any) -> None:
+    running = texts([14, 20, 30], tokens_per_batch=30, long_samples="drop")
+    assert [batch.addresses for batch in running] == [(f"{running.sources[0].name}:1",)]
+    assert running.report.long == {"dropped": 2}
+
+
 def test_truncated_samples_fill_the_budget(texts: Any) -> None:
     running = texts([20], tokens_per_batch=30, long_samples="truncate")
     [batch] = list(running)
@@ -233,3 +239,17 @@ def test_a_stage_packs_in_one_way(fields: dict[str, Any], message: str) -> None:
         stage(**fields)
     assert [error["msg"] for error in caught.value.errors()] == [f"Value error, {message}"]
     assert (stage().batch_size, stage(tokens_per_batch=9).batch_size) == (32, None)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stage_trains_by_token_budget_over_streamed_rows(tmp_path: Path, workers: int) -> None:
+    rows = [{"text": "a b " * (1 + n % 5), "label": ["neg", "pos"][n % 2]} for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"task": "mood", "path": str(tmp_path / "rows.jsonl"), "streaming": True}
+    spec = spec_of([source], workers=workers)
+    spec["modalities"].pop("sensor")
+    spec["tasks"] = {"mood": {**spec["tasks"]["mood"], "input": "{text}"}}
+    spec["train"] = {"stages": [{"name": "a", "steps": 3, "tokens_per_batch": 40}]}
+    said: list[str] = []
+    mmkit.train(spec, output=tmp_path / "model", say=said.append)
+    assert any("% full" in line for line in said)

@@ -103,6 +103,19 @@ def test_iterating_twice_starts_at_the_beginning_twice(make: Any) -> None:
     assert [batch.addresses for batch in islice(running, 4)] == first
 
 
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_a_saved_position_does_not_move_with_the_loader(make: Any, batching: str) -> None:
+    running = made(make(), batching)
+    for _ in islice(batches := iter(running), 9):
+        pass
+    state = running.state_dict()
+    before = json.dumps(state)
+    for _ in islice(batches, 9):
+        pass
+    assert json.dumps(state) == before
+    assert json.dumps(running.state_dict()) != before
+
+
 def test_the_position_of_other_sources_is_refused(make: Any) -> None:
     running = made(make(), "samples")
     state = running.state_dict()

@@ -2,9 +2,12 @@
 
 import multiprocessing as mp
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from rows import build, prepare_in, spec_of
 from torch import nn
@@ -14,8 +17,10 @@ from mmkit.model.batch import Media, Sample
 from mmkit.model.weightless import weightless
 
 
-def test_every_kind_of_tensor_survives_shipping() -> None:
+@pytest.mark.parametrize("rows", [3, 10_000], ids=["in the pipe", "in shared memory"])
+def test_every_kind_of_tensor_survives_shipping(rows: int) -> None:
     given = {
+        "large": torch.randn(rows, 2),
         "float": torch.randn(3, 4),
         "slice": torch.randn(8, 8)[::2, 1:3],
         "bfloat16": torch.randn(5).bfloat16(),
@@ -25,7 +30,7 @@ def test_every_kind_of_tensor_survives_shipping() -> None:
         "complex": torch.randn(3, dtype=torch.complex64),
     }
     data, flat = ship([given, "text", Sample("t", (Media("x", given, 1, 2),), given["scalar"])])
-    assert flat.is_shared()
+    assert flat.is_shared() if isinstance(flat, torch.Tensor) else rows == 3
     again, text, sample = receive((data, flat))
     assert text == "text"
     for name, tensor in given.items():
@@ -83,3 +88,26 @@ def test_the_preparer_of_a_large_model_is_small_and_works_in_a_spawned_process(t
         assert queue.get(timeout=120) == ([1], [2, None])
     finally:
         process.join(30)
+
+
+@pytest.mark.slow
+def test_spawned_workers_prepare_what_the_main_process_does(tmp_path: Path) -> None:
+    script = tmp_path / "spawned.py"
+    script.write_text(f"""
+import multiprocessing, sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parent / "support")!r}]
+from itertools import islice
+import rows
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    first = {{"task": "mood", "path": str(rows.write_rows(Path({str(tmp_path)!r}) / "a.jsonl", 97))}}
+    second = {{**first, "streaming": True, "shuffle_buffer": 16}}
+    here, spawned = (rows.build(rows.spec_of([first, second], workers=n)) for n in (0, 1))
+    one, other = (islice(rows.made(model, "tokens"), 6) for model in (here, spawned))
+    assert all(rows.same(a, b) for a, b in zip(one, other, strict=True))
+    print("equal")
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr

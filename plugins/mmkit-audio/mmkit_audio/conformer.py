@@ -6,60 +6,17 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmkit import Batch, BuildContext, Encoder, Processor, Ragged
 from mmkit_audio.decode import Limits
 from mmkit_audio.log_mel import mel_of, waves_of
 from mmkit_audio.mel import LogMel
+from mmkit_audio.packed_conformer import Layout, PackedConformerLayer, shortened
 from mmkit_audio.processor import AudioProcessor, Reading
 from mmkit_audio.spec_augment import CHANCES, mask_bands, shift_bands
 from mmkit_audio.torchaudio_models import conformer_class
-
-
-def padding_mask(lengths: Int[Tensor, " items"], longest: int) -> Bool[Tensor, "items longest"]:
-    """True at the real rows of a padded batch (CPU)."""
-    return torch.arange(longest)[None] < lengths[:, None]
-
-
-class RealFrames:
-    """Which frames of the padded batch in hand are real; set once a forward, read by the layers that must know."""
-
-    mask: Bool[Tensor, "items frames"] | None = None
-
-
-class MaskedConv1d(nn.Conv1d):
-    """A convolution that sees silence, not padding, beyond a clip's end."""
-
-    def __init__(self, like: nn.Conv1d, real: RealFrames) -> None:
-        shape = (like.in_channels, like.out_channels, like.kernel_size[0], like.stride[0], int(like.padding[0]))
-        super().__init__(*shape, groups=like.groups, bias=like.bias is not None)
-        self.load_state_dict(like.state_dict(), assign=True)
-        self.real = real
-
-    def forward(self, x: Float[Tensor, "items channels frames"]) -> Float[Tensor, "items out shorter"]:
-        """Padded frames count as zeros."""
-        mask = self.real.mask
-        return super().forward(x if mask is None else x * mask[:, None].to(x.dtype))
-
-
-class MaskedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation whose statistics leave padded frames out."""
-
-    def __init__(self, like: nn.BatchNorm1d, real: RealFrames) -> None:
-        super().__init__(like.num_features, like.eps, like.momentum)
-        self.load_state_dict(like.state_dict(), assign=True)
-        self.real = real
-
-    def forward(self, x: Float[Tensor, "items channels frames"]) -> Float[Tensor, "items channels frames"]:
-        """Padded frames pass unchanged."""
-        mask = self.real.mask
-        if mask is None:
-            return super().forward(x)
-        rows = x.transpose(1, 2)
-        normal = super().forward(rows[mask])
-        return rows.masked_scatter(mask[..., None], normal.to(rows.dtype)).transpose(1, 2)
 
 
 @lru_cache(maxsize=64)
@@ -102,14 +59,8 @@ class ConformerEncoder(Encoder):
         self.input_norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.conformer = conformer_class()(dim, heads, ffn_dim, layers, kernel, dropout)
-        self.real = RealFrames()
-        for layer in self.conformer.conformer_layers:
-            parts = layer.conv_module.sequential
-            for index, part in enumerate(parts):
-                if isinstance(part, nn.Conv1d) and part.kernel_size[0] > 1:
-                    parts[index] = MaskedConv1d(part, self.real)
-                elif isinstance(part, nn.BatchNorm1d):
-                    parts[index] = MaskedBatchNorm1d(part, self.real)
+        blocks = [PackedConformerLayer(layer) for layer in self.conformer.conformer_layers]
+        self.conformer.conformer_layers = nn.ModuleList(blocks)
 
     def processor(self) -> Processor:
         """Decodes, mixes, resamples."""
@@ -122,40 +73,27 @@ class ConformerEncoder(Encoder):
             chances = batch["chances"]
             assert isinstance(chances, Tensor)
             frames = self._augmented(frames, chances)
-        padded = frames.to(dtype=self.input_norm.weight.dtype).to_padded()[0]
-        hidden, lengths, mask = self._shorten(padded.transpose(1, 2), frames.lengths)
-        hidden = self.input_norm(hidden.transpose(1, 2))
+        hidden, lengths = shortened(frames.to(dtype=self.input_norm.weight.dtype), self.shorten)
+        hidden = self.input_norm(hidden)
+        rows = Ragged(hidden, lengths)
         if self.positions:
-            hidden = hidden + sinusoids(hidden.shape[1], hidden.shape[2]).to(hidden)
+            table = sinusoids(max(rows.sizes), hidden.shape[1]).to(hidden)
+            hidden = hidden + table.index_select(0, rows.positions())
         hidden = self.dropout(hidden)
-        self.real.mask = mask
-        try:
-            hidden = self.conformer(hidden, lengths.to(hidden.device))[0]
-        finally:
-            self.real.mask = None
-        rows = Ragged.from_padded(hidden, lengths)
+        layers = self.conformer.conformer_layers
+        layout = Layout.of(lengths, max(layer.reach for layer in layers), hidden.device)
+        for layer in layers:
+            hidden = layer(hidden, layout)
+        rows = rows.replace(hidden)
         if self.features == "tokens":
             return rows
-        return Ragged(torch.stack([clip.mean(0) for clip in rows.split()]), torch.ones_like(rows.lengths))
+        return Ragged(torch.stack([clip.mean(0) for clip in rows.split()]), torch.ones_like(lengths))
 
     def _augmented(self, frames: Ragged, chances: Float[Tensor, "items chances"]) -> Ragged:
         """The spectrograms, changed by the random numbers that each clip brings along."""
         if "shift" in self.augment:
             frames = shift_bands(frames, max(1, self.mel.n_mels // 10), chances[:, 0])
         return mask_bands(frames, chances[:, 1:]) if "mask" in self.augment else frames
-
-    def _shorten(
-        self, x: Float[Tensor, "items mels frames"], lengths: Int[Tensor, " items"]
-    ) -> tuple[Float[Tensor, "items dim rows"], Int[Tensor, " items"], Bool[Tensor, "items rows"]]:
-        """Shorter maps, their lengths and real rows; each convolution sees zeros beyond a clip's end, as it would alone."""
-        mask = padding_mask(lengths, x.shape[2]).to(x.device)
-        for convolution in self.shorten:
-            assert isinstance(convolution, nn.Conv1d)
-            x = nn.functional.gelu(convolution(x))
-            lengths = -(-lengths // convolution.stride[0])
-            mask = padding_mask(lengths, x.shape[2]).to(x.device)
-            x = x * mask[:, None].to(x.dtype)
-        return x, lengths, mask
 
 
 def build(

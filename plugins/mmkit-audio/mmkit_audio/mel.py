@@ -9,6 +9,9 @@ from transformers.audio_utils import mel_filter_bank
 
 from mmkit import Ragged
 
+_BLOCK = 512
+"""Frames that a processor computes at a time, so that what lies between the steps stays in its cache."""
+
 
 class LogMel:
     """Waves → log-mel frames, scaled to about −1…1.5. Each clip is computed for itself: no padding between clips.
@@ -27,33 +30,38 @@ class LogMel:
 
         A frame is centred on every hop-th sample; the clip is mirrored at its ends (a clip must have more than
         window / 2 samples). Power, Slaney mel filters, log10, no lower than 8 below the clip's maximum, (x + 4) / 4.
+
+        Raises:
+            ValueError: a clip is shorter.
         """
         device = waves.values.device
         counts = torch.clamp(waves.lengths // self.hop, min=1)
         kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta device
         with torch.autocast(kind, enabled=False):
-            frames = self._frames(waves, counts)
+            windows, starts = self._windows(waves, counts)
             hann, filters = _constants(self.sample_rate, self.n_mels, self.window, str(device))
-            power = torch.fft.rfft(frames * hann).abs().square()
-            logs = (power @ filters).clamp(min=1e-10).log10()
+            bands = []
+            for part in starts.to(device).split(_BLOCK if device.type == "cpu" else max(1, len(starts))):
+                spectrum = torch.fft.rfft(windows.index_select(0, part).mul_(hann))
+                bands.append(spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag) @ filters)
+            logs = torch.cat(bands).clamp_(min=1e-10).log10_()
             highest = torch.stack([clip.max() for clip in logs.split(counts.tolist())])
             floor = highest.repeat_interleave(counts.to(device), output_size=logs.shape[0])[:, None] - 8.0
-            return Ragged((torch.maximum(logs, floor) + 4.0) / 4.0, counts)
+            return Ragged(torch.maximum(logs, floor).add_(4.0).div_(4.0), counts)
 
-    def _frames(self, waves: Ragged, counts: Int[Tensor, " items"]) -> Float[Tensor, "frames window"]:
-        """All windows of all clips, from one gather of the mirrored waves."""
-        half, device = self.window // 2, waves.values.device
-        lengths = waves.lengths
-        padded = lengths + 2 * half
-        at = Ragged(torch.zeros(int(padded.sum())), padded).positions() - half
-        last = (lengths - 1).repeat_interleave(padded)
-        at = at.abs()
-        at = torch.where(at > last, 2 * last - at, at).clamp(min=0)  # mirrored at both ends
-        index = at + waves.offsets[:-1].repeat_interleave(padded)
-        mirrored = waves.values.float()[index.to(device)]
-        starts = (padded.cumsum(0) - padded).repeat_interleave(counts)
-        starts = starts + Ragged(torch.zeros(int(counts.sum())), counts).positions() * self.hop
-        return mirrored.unfold(0, self.window, 1)[starts.to(device)]
+    def _windows(
+        self, waves: Ragged, counts: Int[Tensor, " items"]
+    ) -> tuple[Float[Tensor, "places window"], Int[Tensor, " frames"]]:
+        """A view of the windows at every place of all clips, each between its mirrored ends; and where the frames are."""
+        half = self.window // 2
+        if min(waves.sizes) <= half:
+            raise ValueError(f"a clip of {min(waves.sizes)} samples is too short for windows of {self.window}")
+        pieces = []
+        for clip in waves.replace(waves.values.float()).split():
+            pieces += [clip[1 : half + 1].flip(0), clip, clip[-half - 1 : -1].flip(0)]
+        clips = waves.offsets[:-1] + 2 * half * torch.arange(len(waves)) - (counts.cumsum(0) - counts) * self.hop
+        starts = torch.arange(int(counts.sum())) * self.hop + clips.repeat_interleave(counts)
+        return torch.cat(pieces).unfold(0, self.window, 1), starts
 
 
 @lru_cache(maxsize=16)

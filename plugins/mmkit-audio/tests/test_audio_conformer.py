@@ -11,6 +11,7 @@ import torch
 import torchaudio
 from mmkit_audio.config import ConformerConfig
 from mmkit_audio.conformer import ConformerEncoder, build
+from mmkit_audio.packed_conformer import Layout
 from mmkit_audio.spec_augment import mask_bands, shift_bands
 from pydantic import ValidationError
 
@@ -39,11 +40,11 @@ def test_one_clip_gives_what_torchaudio_gives(clips: Sequence[Any]) -> None:
     encoder = settled(made(), clips)
     reference = torchaudio.models.Conformer(32, 4, 128, 2, 7)
     reference.load_state_dict(encoder.conformer.state_dict())
-    seen: list[Any] = []
-    encoder.conformer.register_forward_pre_hook(lambda _, args: seen.append(args))
+    seen: list[torch.Tensor] = []
+    encoder.conformer.conformer_layers[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():
         got = encoder(batch_of(encoder, clips[:1]))
-        wanted = reference.eval()(*seen[0])[0][0]
+        wanted = reference.eval()(seen[0][None], torch.tensor(got.sizes))[0][0]
     torch.testing.assert_close(got.values, wanted, atol=1e-6, rtol=0)
 
 
@@ -59,16 +60,30 @@ def test_a_clip_is_the_same_alone_and_among_others(options: Any, clips: Sequence
             assert alone.sizes == [processor.num_features(processor(clip))]
 
 
-def test_statistics_of_training_leave_padding_out(clips: Sequence[Any]) -> None:
-    """A batch with one long clip and one short clip moves the running mean as their real frames alone do."""
+def test_statistics_of_training_are_of_real_frames_alone(clips: Sequence[Any]) -> None:
+    """A batch moves the running mean as what its clips give alone, laid end to end, does."""
     encoder = made(dropout=0.0, layers=1).train()
     norm = next(m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm1d))
     seen: list[torch.Tensor] = []
-    convolution = encoder.conformer.conformer_layers[0].conv_module.sequential[2]
-    convolution.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
-    rows = encoder(batch_of(encoder, clips)).sizes
-    real = torch.cat([out[:, :count].T for out, count in zip(seen[0], rows, strict=True)])
-    torch.testing.assert_close(norm.running_mean, 0.1 * real.mean(0), atol=1e-6, rtol=1e-4)
+    hook = norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    for clip in clips:
+        encoder(batch_of(encoder, [clip]))
+    hook.remove()
+    norm.reset_running_stats()
+    encoder(batch_of(encoder, clips))
+    torch.testing.assert_close(norm.running_mean, 0.1 * torch.cat(seen).mean(0), atol=1e-6, rtol=1e-4)
+
+
+def test_clips_attend_in_groups_of_nearly_one_length() -> None:
+    lengths = torch.tensor([40, 8, 10, 41, 100, 9])
+    layout = Layout.of(lengths, 3, torch.device("cpu"))
+    assert [tuple(group.frames.shape) for group in layout.groups] == [(3, 10), (2, 41), (1, 100)]
+    assert [group.real is None for group in layout.groups] == [False, False, True]
+    rows = [group.frames.flatten()[group.rows] for group in layout.groups]
+    assert torch.equal(torch.cat(rows)[layout.order], torch.arange(208))
+    starts = layout.places[lengths.cumsum(0) - lengths].tolist()
+    assert starts == [0, 43, 54, 67, 111, 214]
+    assert layout.length == 226
 
 
 def test_gradients_reach_every_parameter(clips: Sequence[Any]) -> None:

@@ -133,10 +133,13 @@ def build(
     features: Literal["tokens", "pooled"],
     positions: bool,
     resize: Literal["squash", "crop", "pad"],
+    fast_decode: bool,
     augment: list[Literal["flip", "shift"]],
 ) -> Cnn:
     """Fresh weights; pictures are scaled to -1 … 1."""
     half = (0.5,) * in_channels
     chances = _CHANCES if augment else 0
-    processor = ImageProcessor(image_size, half, half, resize, max_megapixels=max_megapixels, chances=chances)
+    processor = ImageProcessor(
+        image_size, half, half, resize, max_megapixels=max_megapixels, fast_decode=fast_decode, chances=chances
+    )
     return Cnn(processor, channels, norm, residual, dropout, features, positions, augment)

@@ -16,6 +16,10 @@ Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, m
 _RESIZE = "squash changes the sides' ratio, crop keeps the middle square, pad adds the mean colour around."
 _MEAN = "Mean of red, green and blue that is subtracted, on the scale 0 to 1"
 _STD = "Standard deviation of red, green and blue that is divided by"
+_FAST = (
+    "Let the JPEG decoder shrink large pictures by 2, 4 or 8, no smaller than they will be: up to several times as fast; "
+    "pixels differ by a few levels of 255."
+)
 _SAID = "default: as preprocessor_config.json says"
 
 
@@ -49,6 +53,7 @@ class TimmConfig(PictureConfig):
     )
     resize: Resize = Field("squash", description=f"How a picture becomes square: {_RESIZE}")
     crop_pct: float = Field(1.0, gt=0, le=1, description="Share of the shorter side that crop keeps.")
+    fast_decode: bool = Field(False, description=_FAST)
     mean: Channels | None = Field(None, description=f"{_MEAN}; default: that of the weights timm knows.")
     std: Deviation | None = Field(None, description=f"{_STD}; default: that of the weights timm knows.")
 
@@ -80,6 +85,7 @@ class HfVisionConfig(PictureConfig):
     image_size: Side | None = Field(None, description="Side of the square picture; default: that of the model.")
     resize: Resize | None = Field(None, description=f"How a picture becomes square: {_RESIZE} {_SAID}, else squash.")
     interpolation: Interpolation | None = Field(None, description=f"Filter that resizes; {_SAID}, else bicubic.")
+    fast_decode: bool = Field(False, description=_FAST)
     mean: Channels | None = Field(None, description=f"{_MEAN}; {_SAID}, else 0.5.")
     std: Deviation | None = Field(None, description=f"{_STD}; {_SAID}, else 0.5.")
 
@@ -110,6 +116,7 @@ class CnnConfig(PictureConfig):
     features: Features = Field("tokens", description="tokens: one row a place of the last map; pooled: their mean.")
     positions: bool = Field(True, description="Add a learnt vector for its place to each token.")
     resize: Resize = Field("squash", description=f"How a picture becomes square: {_RESIZE}")
+    fast_decode: bool = Field(False, description=_FAST)
     augment: list[Literal["flip", "shift"]] = Field(
         [],
         description="Changes while training: flip mirrors half of the pictures, shift moves each by up to a twelfth.",

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,11 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 _FORMS = "a path, bytes, a PIL image, a NumPy array, a tensor, or {'bytes': …, 'path': …}"
 
 
-def decode(raw: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
+Fit = Callable[[int, int], tuple[int, int]]
+"""Width and height of a picture → those that it will be resized to."""
+
+
+def decode(raw: Any, max_pixels: int = MAX_PIXELS, fit: Fit | None = None) -> Image.Image:
     """An RGB picture of one raw value.
 
     Args:
@@ -33,6 +37,7 @@ def decode(raw: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
             or float in 0…1), tensor (H×W, or the same channel counts first), or a mapping with ``bytes`` or ``path``
             as ``datasets`` gives with ``decode=False``.
         max_pixels: larger pictures are refused by their header.
+        fit: lets JPEG files be decoded at 1/2, 1/4 or 1/8 of their sides, no smaller than what they will be resized to.
 
     Orientation of EXIF is applied, transparency is laid over white, the first frame of several is taken, colour
     profiles are ignored.
@@ -44,10 +49,10 @@ def decode(raw: Any, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if isinstance(raw, Mapping):
         raw = _of_mapping(raw)
     if isinstance(raw, (str, Path)):
-        return _of_bytes(_read(raw), f"image file {str(raw)!r}", max_pixels)
+        return _of_bytes(_read(raw), f"image file {str(raw)!r}", max_pixels, fit)
     if isinstance(raw, (bytes, bytearray, memoryview)):
         _check_bytes(memoryview(raw).nbytes, "image bytes")
-        return _of_bytes(bytes(raw), "image bytes", max_pixels)
+        return _of_bytes(bytes(raw), "image bytes", max_pixels, fit)
     if isinstance(raw, Image.Image):
         return _of_image(raw, "PIL image", None, max_pixels)
     if isinstance(raw, torch.Tensor):
@@ -87,7 +92,7 @@ def _check_bytes(size: int, where: str) -> None:
         raise SampleError(f"{where}: {size / 2**20:.1f} MiB; at most {MAX_BYTES // 2**20} MiB are read")
 
 
-def _of_bytes(data: bytes, where: str, most: int) -> Image.Image:
+def _of_bytes(data: bytes, where: str, most: int, fit: Fit | None) -> Image.Image:
     if not data:
         raise SampleError(f"{where}: empty (0 bytes)")
     try:
@@ -98,6 +103,9 @@ def _of_bytes(data: bytes, where: str, most: int) -> Image.Image:
         raise SampleError(f"{where}: not an image, or its header is cut; read are {', '.join(_formats())}") from None
     except Exception as error:
         raise SampleError(f"{where}: corrupt ({type(error).__name__}: {error})") from None
+    _check_size(*image.size, where, most)
+    if fit is not None and image.format in ("JPEG", "MPO"):
+        image.draft(image.mode, fit(*image.size))
     return _of_image(image, where, data, most)
 
 

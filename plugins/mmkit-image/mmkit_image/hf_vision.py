@@ -107,6 +107,7 @@ def build(
     image_size: int | None,
     resize: Literal["squash", "crop", "pad"] | None,
     interpolation: Literal["bicubic", "bilinear"] | None,
+    fast_decode: bool,
     mean: list[float] | None,
     std: list[float] | None,
 ) -> HfVision:
@@ -129,5 +130,6 @@ def build(
             said.get("crop_pct", 1.0),
             interpolation or said.get("interpolation") or "bicubic",
             max_megapixels=max_megapixels,
+            fast_decode=fast_decode,
         )
     return HfVision(model, processor, features, class_token, layer)

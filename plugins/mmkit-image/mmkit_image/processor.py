@@ -35,6 +35,7 @@ class ImageProcessor(Processor):
             shorter side is ``image_size / crop_pct``; ``pad`` fits it in and fills up with the mean.
         rows: feature rows that the encoder gives for every picture.
         max_megapixels: larger pictures are refused before they are decoded.
+        fast_decode: let the JPEG decoder shrink large pictures by 2, 4 or 8, no smaller than they will be.
         chances: random numbers that each picture brings along for the encoder's augmentation. Drawn here, where the
             loader seeds each sample for itself, so that it depends on no batch, rank or worker.
     """
@@ -47,6 +48,7 @@ class ImageProcessor(Processor):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     rows: int = 1
     max_megapixels: float = 50.0
+    fast_decode: bool = False
     chances: int = 0
 
     @property
@@ -60,12 +62,12 @@ class ImageProcessor(Processor):
         Raises:
             SampleError: the value is not a picture that can be read.
         """
-        image = decode(raw, round(self.max_megapixels * 1e6))
+        image = decode(raw, round(self.max_megapixels * 1e6), self._sides if self.fast_decode else None)
         if len(self.mean) == 1:
             image = image.convert("L")
         pixels = self._crop(image) if self.resize == "crop" else self._resized(image, *self._sides(*image.size))
         scale, shift = _constants(self.mean, self.std)
-        normal = (pixels.contiguous().float() * scale).add_(shift)
+        normal = pixels.to(torch.float32, memory_format=torch.contiguous_format).mul_(scale).add_(shift)
         item = {"pixels": self._pad(normal) if self.resize == "pad" else normal}
         return {**item, "chances": torch.rand(self.chances)} if self.chances else item
 

@@ -193,6 +193,7 @@ def build(
     freeze_norm: bool,
     resize: Literal["squash", "crop", "pad"],
     crop_pct: float,
+    fast_decode: bool,
     mean: list[float] | None,
     std: list[float] | None,
 ) -> TimmEncoder:
@@ -213,6 +214,7 @@ def build(
             crop_pct,
             "bilinear" if known.get("interpolation") == "bilinear" else "bicubic",
             max_megapixels=max_megapixels,
+            fast_decode=fast_decode,
         )
     frozen = freeze_norm and (weights is not None or pretrained)
     return TimmEncoder(made, processor, features, class_token, out_index, frozen)

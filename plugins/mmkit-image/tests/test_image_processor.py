@@ -1,12 +1,15 @@
 """Picture → square tensor, compared with the processors that timm and transformers use."""
 
+import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from mmkit_image.decode import decode
 from mmkit_image.processor import ImageProcessor
 from PIL import Image
 from timm.data import create_transform
@@ -82,3 +85,27 @@ def test_processor_pickles_saves_and_collates(photos: list[Image.Image], tmp_pat
     assert isinstance(batch, torch.Tensor)
     assert batch.shape == (3, 3, 16, 16)
     assert torch.equal(batch[1], items[1]["pixels"])
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_fast_decoding_shrinks_no_further_than_the_result_and_looks_the_same(
+    photo: Image.Image, resize: Literal["squash", "crop", "pad"], orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=95, exif=exif)
+    exact = ImageProcessor(56, MEAN, STD, resize)
+    fast = replace(exact, fast_decode=True)
+    assert decode(file.getvalue(), fit=fast._sides).size in [(64, 75), (75, 64)]
+    difference = (pixels(fast, file.getvalue()) - pixels(exact, file.getvalue())) * torch.tensor(STD)[:, None, None]
+    assert 0 < difference.abs().mean() < 3 / 255
+    assert torch.equal(pixels(fast, photo), pixels(exact, photo))
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_fast_decoding_of_other_modes(photo: Image.Image, mode: str) -> None:
+    file = io.BytesIO()
+    photo.convert(mode).save(file, "JPEG", quality=95)
+    assert pixels(ImageProcessor(32, MEAN, STD, fast_decode=True), file.getvalue()).shape == (3, 32, 32)
