@@ -18,6 +18,7 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import CheckpointError, PluginError, SpecError
 from mmkit.interfaces import HasAssets
 from mmkit.model.folder import dump_json, read_json, read_manifest, recover, verify_sums, write_folder
+from mmkit.model.lora import attach, from_records, records, state_to_save
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
@@ -26,6 +27,7 @@ from mmkit.wiring.graph import Plan
 from mmkit.wiring.planner import plan
 
 FORMAT = 1
+LORA = "lora.json"  # adapters kept apart
 MAX_HEADER = 8 * 1024 * 1024
 
 
@@ -38,9 +40,13 @@ def save(model: Model, folder: Path) -> Path:
     return write_folder(folder, FORMAT, lambda staged: write_model(model, staged, folder.resolve()))
 
 
-def write_model(model: Model, folder: Path, final: Path) -> None:
-    """The files of a model into ``folder``, which will be renamed to ``final``."""
-    tensors, aliases = unique(model.state_dict())
+def write_model(model: Model, folder: Path, final: Path, merged: bool = True) -> None:
+    """The files of a model into ``folder``, which will be renamed to ``final``.
+
+    Args:
+        merged: fold the adapters that are to be merged into the weights; False keeps the model as it trains.
+    """
+    tensors, aliases = unique(state_to_save(model, merged))
     save_file(tensors, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
     placed = model.plan.placed()
     versions = {r.name: {"distribution": r.distribution, "version": r.version} for r in discover().reports}
@@ -48,6 +54,9 @@ def write_model(model: Model, folder: Path, final: Path) -> None:
     lock = {"format": FORMAT, "mmkit": __version__, "plugins": {name: versions.get(name, {}) for name in used}}
     dump_json(folder / "plugins.json", lock)
     dump_json(folder / "spec.json", model.plan.spec.model_dump(mode="json"))
+    apart = [lora for lora in model.lora if not (merged and lora.merge)]
+    if apart:
+        dump_json(folder / LORA, {"adapters": records(apart)})
     dump_json(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
     for name, component in _with_assets(model).items():
         target = folder / "assets" / name
@@ -99,7 +108,10 @@ def restore(folder: Path, planned: Plan) -> Model:
     try:
         with empty_weights():
             model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
-    except (PluginError, SpecError) as error:
+            if (folder / LORA).is_file():
+                for lora in from_records(read_json(folder, LORA).get("adapters"), folder / LORA):
+                    attach(model, lora)
+    except (PluginError, SpecError, ValueError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
     _assign(model, folder / "model.safetensors")
     return model

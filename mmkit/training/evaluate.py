@@ -1,7 +1,7 @@
 """``mmkit.evaluate``: losses and metrics on held-out rows."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from mmkit.data.cache.use import feature_caches
 from mmkit.data.loading import Quarantine, loader, open_all
+from mmkit.data.sources import Rows
 from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch
 from mmkit.model.model import Model
@@ -33,7 +34,6 @@ class TaskResult:
     addresses: list[str] = field(default_factory=list)
 
 
-@torch.no_grad()
 def evaluate(
     model: "Model | str | Path",
     part: str = "test",
@@ -58,17 +58,24 @@ def evaluate(
         model = load(model)
     model.eval()
     with feature_caches(model, untrained_encoders(model), say=say):
-        return _evaluate(model, part, batch_size, limit, step)
+        return evaluate_rows(model, open_all(model.plan, part), batch_size=batch_size, limit=limit, step=step)
 
 
-def _evaluate(
-    model: Model, part: str, batch_size: int, limit: int | None, step: Callable[[str, int, int], None] | None
+@torch.no_grad()
+def evaluate_rows(
+    model: Model,
+    sources: Sequence[Rows],
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    step: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, TaskResult]:
+    """The same over sources that are open; the model is left in evaluation mode."""
+    model.eval()
     results: dict[str, TaskResult] = {}
     data = model.plan.spec.data or Data()
-    for rows in open_all(model.plan, part):
-        if limit is not None and len(rows) > limit:
-            rows = type(rows)(rows.given, rows.rows.select(range(limit)), rows.root, rows.name)
+    for rows in sources:
+        rows = _first(rows, limit)
         task = rows.given.task
         result = results.setdefault(task, TaskResult())
         quarantine = Quarantine(data.max_bad)
@@ -85,7 +92,7 @@ def _evaluate(
             result.addresses += batch.addresses
             done += len(batch.tasks)
             if step:
-                step(task, done, len(rows))
+                step(task, done, done if rows.given.streaming else len(rows))
         result.metrics["loss"] = total / max(1, count)
         if quarantine.bad:
             result.metrics["bad_rows"] = len(quarantine.bad)
@@ -94,3 +101,13 @@ def _evaluate(
             metric.update(result.predictions, result.references)
             result.metrics.update(metric.compute())
     return results
+
+
+def _first(rows: Rows, limit: int | None) -> Rows:
+    """The source with at most so many rows."""
+    if limit is None:
+        return rows
+    if rows.given.streaming:
+        most = min(limit, rows.given.limit or limit)
+        return replace(rows, given=rows.given.model_copy(update={"limit": most}))
+    return replace(rows, rows=rows.rows.select(range(min(limit, len(rows)))))
