@@ -226,10 +226,10 @@ class Flow(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A step is done."""
         at, last = state.global_step, state.global_step >= state.max_steps
+        self.report(at, state.max_steps, {})
         control.should_evaluate = self.evaluates and (last or _due(at, self.evaluate_every))
         control.should_save = not last and (_due(at, self.save_every) or self.interrupted())
         control.should_training_stop = last or self.interrupted()
-        self.report(at, state.max_steps, {})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Trainer logs."""

@@ -42,3 +42,23 @@ def test_killed_at_any_step_of_any_stage(
     killed = run(spec, tmp_path / "model", kill=kill)
     assert killed.status == -signal.SIGKILL
     resumed_like(whole, spec, run, tmp_path, tmp_path / "model", killed)
+
+
+def test_killed_before_writes(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path) -> None:
+    """A sample of the boundaries; the next test has them all."""
+    for kill in range(4, whole.boundaries, 13):
+        check_boundary(spec, run, whole, tmp_path, kill)
+
+
+@pytest.mark.slow
+def test_killed_before_every_write(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path) -> None:
+    for kill in range(1, whole.boundaries + 1):
+        check_boundary(spec, run, whole, tmp_path, kill)
+
+
+def check_boundary(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path, kill: int) -> None:
+    """Die before an fsync or a rename; of a file that was not yet synced, half is lost."""
+    output = tmp_path / f"killed{kill}"
+    killed = run(spec, output, kill=kill, tear=True)
+    assert killed.status == -signal.SIGKILL
+    resumed_like(whole, spec, run, tmp_path, output, killed)
