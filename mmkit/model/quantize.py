@@ -33,6 +33,7 @@ def quantized(layer: nn.Module) -> nn.Module:
         kept.detach().clone(), requires_grad=False, compress_statistics=False, quant_type="nf4"
     )
     made.bias = layer.bias
+    made.support_avx512bf16_for_cpu = False  # an evaluation would repack the weight for inference, and round otherwise
     moved: nn.Module = made.to(kept.device)
     return moved
 

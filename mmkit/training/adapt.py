@@ -46,7 +46,7 @@ def _lora(model: Model, stage: Stage, options: LoraOptions, index: int) -> Lora:
         matched = [name for name in named if matches(name, pattern)]
         if not matched:
             ends = sorted({name.rpartition(".")[2] for name in named} | set(model.nodes()))
-            message = f"{pattern!r} matches no linear layer: {nearest(pattern, ends)}"
+            message = f"{pattern!r} matches no linear layer: {nearest(pattern.rpartition('.')[2], ends)}"
             location = ("train", "stages", index, "lora", "targets", position)
             problems.append(model.plan.source.problem(location, message))
         chosen += matched

@@ -78,6 +78,8 @@ def apply_stage(model: Model, stage: Stage, index: int, tasks: Iterable[str]) ->
     named = parameters_of(model)
     problems: list[Problem] = []
     chosen = _chosen(model, stage, index, named, problems)
+    if problems:
+        raise SpecError(problems)
     rates = _rates(model, stage, index, [name for name in named if name in chosen], problems)
     if problems:
         raise SpecError(problems)
@@ -128,8 +130,9 @@ def _rates(model: Model, stage: Stage, index: int, names: list[str], problems: l
         matched = [name for name in names if matches(name, pattern)]
         location = ("train", "stages", index, "lr", pattern)
         if not matched:
-            hint = nearest(pattern, list(model.nodes()))
-            problems.append(model.plan.source.problem(location, f"{pattern!r} matches nothing that trains: {hint}"))
+            training = [node for node in model.nodes() if any(name.startswith(f"{node}.") for name in names)]
+            message = f"{pattern!r} matches nothing that trains in this stage: {nearest(pattern, training)}"
+            problems.append(model.plan.source.problem(location, message))
         rates.update(dict.fromkeys(matched, rate))
     left = [name for name in names if name not in rates]
     if left:

@@ -44,6 +44,23 @@ def test_killed_at_any_step_of_any_stage(
     resumed_like(whole, spec, run, tmp_path, tmp_path / "model", killed)
 
 
+@pytest.mark.parametrize(
+    "lora", [{"dropout": 0.2}, {"dora": True}, {"merge": False}, {"bits": 4}], ids=lambda options: next(iter(options))
+)
+@pytest.mark.parametrize("kill", [("first", 3), ("second", 1)])
+def test_killed_while_adapters_train(
+    spec: dict[str, Any], run: Run, tmp_path: Path, lora: dict[str, Any], kill: tuple[str, int]
+) -> None:
+    if "bits" in lora:
+        pytest.importorskip("bitsandbytes")
+    spec["train"]["stages"][0]["lora"] = {"r": 2, **lora}
+    whole = run(spec, tmp_path / "whole")
+    assert whole.status == 0, whole.error
+    killed = run(spec, tmp_path / "model", kill=kill)
+    assert killed.status == -signal.SIGKILL
+    resumed_like(whole, spec, run, tmp_path, tmp_path / "model", killed)
+
+
 def test_killed_before_writes(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path) -> None:
     """A sample of the boundaries; the next test has them all."""
     for kill in range(4, whole.boundaries, 13):
