@@ -24,6 +24,7 @@ from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
 from mmkit.training.faults import is_out_of_memory, out_of_memory
 from mmkit.training.interrupts import Interrupts
 from mmkit.training.meter import Meter, line
+from mmkit.training.probe import probe
 from mmkit.training.stages import Trainable, apply_stage, frozen_encoders, lines
 from mmkit.training.state import load_optimizer, load_random, save_optimizer, save_random
 from mmkit.training.trainer import Flow, PackedTrainer
@@ -139,6 +140,8 @@ class StageRun:
     def run(self) -> bool:
         """See ``run_stage``."""
         say, name = self.around.say, self.stage.name
+        if self.around.settings.probe:
+            say(self._probe())
         began = time.monotonic()
         try:
             self.trainer.train(resume_from_checkpoint=str(self.start.folder) if self.start else None)
@@ -156,6 +159,11 @@ class StageRun:
             f"stage {name}: {done - (self.start.order[1] if self.start else 0)} steps in {time.monotonic() - began:.0f} s"
         )
         return done >= self.steps
+
+    def _probe(self) -> str:
+        autocast = self.around.settings.precision == "bf16"
+        batches, parameters = self._loader(), self.trained.parameters
+        return probe(self.around.model, batches, parameters, self.meter.autoregressive, autocast, self.stage.name)
 
     def _report(self, at: int, of: int, figures: Mapping[str, float]) -> None:
         if self.around.step:

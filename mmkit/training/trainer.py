@@ -150,8 +150,9 @@ class PackedTrainer(Trainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> float:
         """Before the optimizer moves anything: clip, and stop where a loss or the gradient is no number."""
-        norm = nn.utils.clip_grad_norm_(self.weights, self.args.max_grad_norm)
+        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
         numbers = read_step(self.passes, norm, self.trained.parameters, self.state.global_step + 1)
+        nn.utils.clip_grads_with_norm_(self.weights, self.args.max_grad_norm, norm)
         self.passes.clear()
         self.meter.stepped(numbers.loss, numbers.sums, numbers.counts)
         return numbers.norm
