@@ -69,7 +69,7 @@ def test_killed_before_writes(spec: dict[str, Any], run: Run, whole: Any, tmp_pa
 
 @pytest.mark.slow
 def test_killed_before_every_write(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path) -> None:
-    for kill in range(1, whole.boundaries + 1):
+    for kill in range(1, whole.boundaries - 3):  # the first run of all also wrote the cache of `datasets`: four more
         check_boundary(spec, run, whole, tmp_path, kill)
 
 
