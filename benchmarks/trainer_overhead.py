@@ -23,9 +23,8 @@ from transformers import get_scheduler
 
 import mmkit
 from benchmarks.common import table, write
-from mmkit.data.loading import open_all
+from mmkit.data.loading import loader, open_all
 from mmkit.spec.schema import Stage
-from mmkit.training import feed
 
 LLAMA = {
     "model_type": "llama",
@@ -80,7 +79,7 @@ class Bare:
         stage = Stage(**self.spec["train"]["stages"][0])
         sources = open_all(self.model.plan, "train")
         options: dict[str, Any] = {"total_samples": None, "seed": 0, "stage_index": 0}
-        self.batches = iter(feed.loader(self.model, sources, stage, **options))
+        self.batches = iter(loader(self.model, sources, stage, **options))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, weight_decay=0.01, fused=True)
         self.schedule = get_scheduler("cosine", self.optimizer, int(0.05 * self.steps), self.steps)
         self.model.train()

@@ -52,7 +52,7 @@ def write_folder(folder: Path, version: int, fill: Callable[[Path], None]) -> Pa
         raise CheckpointError(
             f"cannot write {folder}: {reason}; what was saved before is untouched; "
             "free some space, or choose another folder"
-        ) from error
+        ) from (error if isinstance(error, OSError) else OSError(reason))
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,9 @@ class StageRun:
         return done >= self.steps
 
     def _probe(self) -> str:
-        autocast = self.around.settings.precision == "bf16"
-        batches, parameters = self._loader(), self.trained.parameters
-        return probe(self.around.model, batches, parameters, self.meter.autoregressive, autocast, self.stage.name)
+        autocast, model = self.around.settings.precision == "bf16", self.around.model
+        batches = islice(self._loader(), self.steps * self.stage.accumulate)
+        return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)
 
     def _report(self, at: int, of: int, figures: Mapping[str, float]) -> None:
         if self.around.step:

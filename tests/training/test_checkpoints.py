@@ -147,7 +147,7 @@ def test_disk_full_while_saving_keeps_the_checkpoint_before(spec: dict[str, Any]
     assert again.losses == {place: losses for place, losses in whole.losses.items() if place[1] > 2}
 
 
-@pytest.mark.parametrize(("streaming", "workers"), [(True, 0), (False, 2)])
+@pytest.mark.parametrize(("streaming", "workers"), [(True, 0), (False, 2), (True, 2)])
 def test_streams_and_workers_resume_exactly(
     spec: dict[str, Any], run: Run, tmp_path: Path, streaming: bool, workers: int
 ) -> None:

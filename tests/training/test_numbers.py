@@ -16,7 +16,7 @@ from mmkit.training.meter import Meter, count_tokens, line
 
 @pytest.fixture
 def spec(spec: dict[str, Any]) -> dict[str, Any]:
-    spec["train"] |= {"save_every": None, "stages": [{"name": "all", "steps": 4, "batch_size": 4}], "log_every": 2}
+    spec["train"] |= {"save_every": None, "stages": [{"name": "all", "steps": 4, "batch_size": 12}], "log_every": 2}
     return spec
 
 

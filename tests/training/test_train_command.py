@@ -22,7 +22,7 @@ def test_interrupted_command_leaves_with_the_signals_code_and_resumes(
     spec["train"]["save_every"] = None
     spec["train"]["stages"] = [{"name": "all", "steps": 3000, "batch_size": 2, "lr": 0.01}]
     (tmp_path / "spec.json").write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "mmkit.cli", "train", "spec.json", "--output", "model"]
+    command = [sys.executable, "-m", "mmkit", "train", "spec.json", "--output", "model"]
     with subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "COLUMNS": "400"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
