@@ -8,7 +8,8 @@ DONE, FAILED, WRONG_INPUT, INTERNAL, INTERRUPTED, READER_GONE = 0, 1, 2, 70, 130
 
 EPILOG = (
     "Exit codes: 0 done · 1 a run failed (training stopped, disk full, no permission) · 2 wrong input (command line, "
-    "spec, data, saved model) · 70 an error in mmkit or a plugin · 130 interrupted · 141 the reader of the output is gone"
+    "spec, data, saved model) · 70 an error in mmkit or a plugin · 130 interrupted · 141 the reader of the output is gone "
+    "· 143 terminated"
 )
 
 
@@ -19,7 +20,8 @@ class ReaderGoneError(Exception):
 def outcome(error: BaseException) -> tuple[str, int]:
     """The message to print (empty: none) and the exit code."""
     if isinstance(error, MmkitError):
-        return f"error: {_said(error)}", FAILED if isinstance(error, TrainingError) else WRONG_INPUT
+        failed = isinstance(error, TrainingError) or isinstance(error.__cause__, OSError)
+        return f"error: {_said(error)}", FAILED if failed else WRONG_INPUT
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, ReaderGoneError | BrokenPipeError):

@@ -10,6 +10,7 @@ def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON file.")],
     output: Annotated[Optional[Path], typer.Option(help="Folder of the model; default: train.output.")] = None,  # noqa: UP045
     seed: Annotated[Optional[int], typer.Option(help="In place of train.seed.")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")] = False,
 ) -> None:
     """Build, train and save the model of a spec; prints the folder."""
     from mmkit.cli.progress import bars
@@ -29,5 +30,5 @@ def train(
                 losses[stage] = f"loss {float(logs['loss']):.3f}"
             shown.step(stage, at, of, losses.get(stage, ""))
 
-        run(spec, output=output, seed=seed, say=shown.say, step=step)
+        run(spec, output=output, seed=seed, resume=resume, say=shown.say, step=step)
     typer.echo(output)

@@ -3,10 +3,8 @@
 No pickle anywhere. A checkpoint names plugins; it can only select installed ones.
 """
 
-import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +17,51 @@ from mmkit import __version__
 from mmkit.discovery.loader import discover
 from mmkit.errors import CheckpointError, PluginError, SpecError
 from mmkit.interfaces import HasAssets
+from mmkit.model.folder import dump_json, read_json, read_manifest, recover, verify_sums, write_folder
+from mmkit.model.lora import attach, from_records, records, state_to_save
 from mmkit.model.model import Model
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
 from mmkit.wiring.empty import empty_weights
+from mmkit.wiring.graph import Plan
 from mmkit.wiring.planner import plan
 
 FORMAT = 1
+LORA = "lora.json"  # adapters kept apart
 MAX_HEADER = 8 * 1024 * 1024
 
 
 def save(model: Model, folder: Path) -> Path:
-    """Write into a temporary sibling, sync, then rename into place; an older model there is replaced last."""
-    folder = folder.resolve()
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        _write(model, temporary, folder)
-        old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    """Write the model; an older one there is replaced whole, other files in the folder are left alone.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    return write_folder(folder, FORMAT, lambda staged: write_model(model, staged, folder.resolve()))
 
 
-def _write(model: Model, folder: Path, final: Path) -> None:
-    tensors, aliases = _unique(model.state_dict())
+def write_model(model: Model, folder: Path, final: Path, merged: bool = True) -> None:
+    """The files of a model into ``folder``, which will be renamed to ``final``.
+
+    Args:
+        merged: fold the adapters that are to be merged into the weights; False keeps the model as it trains.
+    """
+    tensors, aliases = unique(state_to_save(model, merged))
     save_file(tensors, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
     placed = model.plan.placed()
     versions = {r.name: {"distribution": r.distribution, "version": r.version} for r in discover().reports}
     used = sorted({p.component.plugin for p in placed})
     lock = {"format": FORMAT, "mmkit": __version__, "plugins": {name: versions.get(name, {}) for name in used}}
-    _dump(folder / "plugins.json", lock)
-    _dump(folder / "spec.json", model.plan.spec.model_dump(mode="json"))
-    _dump(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
+    dump_json(folder / "plugins.json", lock)
+    dump_json(folder / "spec.json", model.plan.spec.model_dump(mode="json"))
+    apart = [lora for lora in model.lora if not (merged and lora.merge)]
+    if apart:
+        dump_json(folder / LORA, {"adapters": records(apart)})
+    dump_json(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
     for name, component in _with_assets(model).items():
         target = folder / "assets" / name
         target.mkdir(parents=True)
         component.save_assets(target)
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    sums = {str(p.relative_to(folder)): _digest(p) for p in files}
-    for path in files:
-        _sync(path)
-    _dump(folder / "manifest.json", {"format": FORMAT, "sha256": sums})
-    _sync(folder / "manifest.json")
 
 
 def load(
@@ -86,52 +81,50 @@ def load(
         CheckpointError: not a model folder, corrupt, or made by plugins that are not installed.
     """
     folder = Path(folder)
-    manifest = _json(folder, "manifest.json")
-    if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} has format {manifest.get('format')!r}; this mmkit reads {FORMAT}")
-    for name in ("model.safetensors", "spec.json", "plugins.json", *manifest.get("sha256", {})):
+    recover(folder)
+    sums = read_manifest(folder, FORMAT)
+    for name in ("model.safetensors", "spec.json", "plugins.json"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is incomplete: {name} is missing")
     if verify:
-        verify_sums(folder, manifest)
+        verify_sums(folder, sums)
     registry = registry or discover()
     _check_plugins(folder, registry)
     try:
-        planned = plan(_json(folder, "spec.json"), registry, root=_origin(folder))
+        planned = plan(read_json(folder, "spec.json"), registry, root=_origin(folder))
     except SpecError as error:
         raise CheckpointError(f"{folder / 'spec.json'} does not fit the installed plugins: {error}") from None
-    try:
-        with empty_weights():
-            model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
-    except (PluginError, SpecError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
-    _assign(model, folder / "model.safetensors")
+    model = restore(folder, planned)
     model.to(device=torch.device(device), dtype=dtype)
     return model.eval()
 
 
+def restore(folder: Path, planned: Plan) -> Model:
+    """The model of a plan with the weights and assets of a written folder, whose files have been checked.
+
+    Raises:
+        CheckpointError: the folder does not fit the plan.
+    """
+    try:
+        with empty_weights():
+            model = Model(planned, construct(planned, assets=folder / "assets", load_weights=False))
+            if (folder / LORA).is_file():
+                for lora in from_records(read_json(folder, LORA).get("adapters"), folder / LORA):
+                    attach(model, lora)
+    except (PluginError, SpecError, ValueError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
+    _assign(model, folder / "model.safetensors")
+    return model
+
+
 def _origin(folder: Path) -> Path:
     """The folder that the spec's relative paths (data files) start from."""
-    root = _json(folder, "origin.json").get("root", ".") if (folder / "origin.json").is_file() else "."
+    root = read_json(folder, "origin.json").get("root", ".") if (folder / "origin.json").is_file() else "."
     return (folder.resolve() / str(root)).resolve()
 
 
-def verify_sums(folder: Path, manifest: dict[str, Any]) -> None:
-    """Compare every file with the manifest.
-
-    Raises:
-        CheckpointError: a file is missing or damaged.
-    """
-    for name, digest in manifest.get("sha256", {}).items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{folder} is incomplete: {name} is missing")
-        if _digest(path) != digest:
-            raise CheckpointError(f"{path} is damaged: its SHA-256 is not that of the manifest; restore it from a copy")
-
-
 def _check_plugins(folder: Path, registry: Registry) -> None:
-    lock = _json(folder, "plugins.json")
+    lock = read_json(folder, "plugins.json")
     here = {r.name: r for r in registry.reports}
     faults = []
     used = lock.get("plugins")
@@ -180,7 +173,7 @@ def _tie(model: nn.Module, alias: str, name: str) -> None:
     setattr(model.get_submodule(owner), attribute, getattr(model.get_submodule(source), given))
 
 
-def _unique(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unique(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors without their doubles (tied weights), and which name stands for which."""
     first: dict[tuple[Any, ...], str] = {}
     tensors, aliases = {}, {}
@@ -203,30 +196,3 @@ def _with_assets(model: Model) -> dict[str, HasAssets]:
 def _header_size(path: Path) -> int:
     with path.open("rb") as file:
         return int.from_bytes(file.read(8), "little")
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not folder.is_dir() or not path.is_file():
-        raise CheckpointError(f"{folder} is not a saved mmkit model: it has no {name}")
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is not a JSON object")
-    return value
-
-
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from mmkit.errors import PluginError
 from mmkit.interfaces import Loss, Processor, VocabularyAdapter
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.cached import FeatureCache, encode
+from mmkit.model.lora import Lora
 from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged
 from mmkit.wiring.construct import Parts
@@ -34,6 +35,7 @@ class Model(nn.Module):
         self.heads = _modules(parts.heads)
         self.parts = parts
         self.caches: dict[str, FeatureCache] = {}
+        self.lora: list[Lora] = []
 
     @property
     def device(self) -> torch.device:

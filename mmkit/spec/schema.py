@@ -119,16 +119,44 @@ class Data(Strict):
     workers: int = Field(0, ge=0, description="Data workers.")
 
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class LoraOptions(Strict):
+    """Low-rank adapters instead of whole weights (Hu et al. 2021)."""
+
+    r: int = Field(16, gt=0, description="Rank.")
+    alpha: float | None = Field(None, gt=0, description="The update is scaled by alpha / r; default: 2 r.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapters.")
+    targets: Names = Field(
+        [],
+        description="Globs of linear layers (`backbone.*.q_proj`) or nodes; default: every linear layer of the "
+        "backbones that `train` names whole, but for their output layer.",
+    )
+    dora: bool = Field(False, description="Train magnitudes apart from directions (Liu et al. 2024).")
+    merge: bool = Field(True, description="Fold into the weights when the stage ends and on save; else keep apart.")
+    bits: Literal[4] | None = Field(
+        None, description="Hold the frozen weights under the adapters in 4 bits (QLoRA); needs mmkit[qlora]."
+    )
+
+
 class Stage(Strict):
     """One stage of training."""
 
     name: str = Field(description="Name in logs and folders.")
     train: Names = Field(
-        ["*"], description="Globs of nodes or parameters that train; everything else is frozen.", min_length=1
+        ["*"],
+        description="Globs of nodes or parameters that train; everything else is frozen. Of a node named whole that "
+        "has LoRA, the adapters train.",
+        min_length=1,
     )
+    lora: LoraOptions | None = Field(None, description="Train low-rank adapters; `{}` for the defaults.")
     steps: int | None = Field(None, gt=0, description="Optimizer steps.")
     epochs: float | None = Field(None, gt=0, description="Passes over the data, instead of steps.")
-    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    lr: Rate | dict[str, Rate] = Field(
+        1e-3, description="Peak learning rate, or one a glob of nodes or parameters; a later glob wins."
+    )
     schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning-rate schedule.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
@@ -192,17 +220,46 @@ def _cache(value: Any) -> Any:
     return {"use": value} if isinstance(value, str) else value
 
 
+class KeepBest(Strict):
+    """Which evaluation's model is kept."""
+
+    metric: str = Field(description="`task.metric`, or `loss`: the weighted sum of the tasks' losses.")
+    mode: Literal["min", "max"] | None = Field(
+        None, description="Default: min for losses and error rates (wer, cer, ter, mae, rmse, perplexity), else max."
+    )
+
+
+def _metric(value: Any) -> Any:
+    return {"metric": value} if isinstance(value, str) else value
+
+
 class Train(Strict):
     """How the model is trained."""
 
     stages: list[Stage] = Field(description="Stages, in order.", min_length=1)
     seed: int = Field(0, description="Seed of weights, order and dropout.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the forward pass.")
+    compile: bool = Field(False, description="Compile each block of the backbones and encoders.")
+    checkpoint_activations: bool = Field(False, description="Recompute activations instead of keeping them.")
+    probe: bool = Field(False, description="Run the largest batch of each stage first, to see that memory suffices.")
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
-    save_every: int | None = Field(None, gt=0, description="Steps between checkpoints.")
+    save_every: int | None = Field(None, gt=0, description="Steps between checkpoints, from which a run resumes.")
+    keep: int = Field(2, gt=0, description="Checkpoints kept; an older one goes once a newer one is durable.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
     cache: Annotated[FeatureCache, BeforeValidator(_cache, json_schema_input_type=FeatureCache | CacheUse | bool)] = (
         Field(FeatureCache(), description="Features of frozen encoders, kept on disk; or one word for its `use`.")
+    )
+    trackers: (
+        Annotated[list[Tracker], BeforeValidator(_listed, json_schema_input_type=list[Tracker] | Tracker)] | None
+    ) = Field(
+        None, description="Where figures go beside the log; default: tensorboard (<output>/logs) where installed."
+    )
+    eval_every: int | None = Field(
+        None, gt=0, description="Steps between evaluations on data.valid; default: at the end of each stage."
+    )
+    eval_limit: int | None = Field(None, gt=0, description="Most rows a source in these evaluations.")
+    keep_best: Annotated[KeepBest, BeforeValidator(_metric, json_schema_input_type=KeepBest | str)] | None = Field(
+        None, description="Keep the model of the evaluation that is best by this metric, instead of the last."
     )
 
 

@@ -1,6 +1,6 @@
 """``mmkit.evaluate``: losses and metrics on held-out rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 
 from mmkit.data.cache.use import feature_caches
 from mmkit.data.loading import Quarantine, loader, open_all
+from mmkit.data.sources import Rows
 from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch
 from mmkit.model.model import Model
@@ -33,7 +34,6 @@ class TaskResult:
     addresses: list[str] = field(default_factory=list)
 
 
-@torch.no_grad()
 def evaluate(
     model: "Model | str | Path",
     part: str = "test",
@@ -58,15 +58,23 @@ def evaluate(
         model = load(model)
     model.eval()
     with feature_caches(model, untrained_encoders(model), say=say):
-        return _evaluate(model, part, batch_size, limit, step)
+        return evaluate_rows(model, open_all(model.plan, part), batch_size=batch_size, limit=limit, step=step)
 
 
-def _evaluate(
-    model: Model, part: str, batch_size: int, limit: int | None, step: Callable[[str, int, int], None] | None
+@torch.no_grad()
+def evaluate_rows(
+    model: Model,
+    sources: Sequence[Rows],
+    *,
+    batch_size: int = 64,
+    limit: int | None = None,
+    step: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, TaskResult]:
+    """The same over sources that are open; the model is left in evaluation mode."""
+    model.eval()
     results: dict[str, TaskResult] = {}
     data = model.plan.spec.data or Data()
-    for rows in open_all(model.plan, part):
+    for rows in sources:
         if limit is not None:
             rows = rows.first(limit)
         task = rows.given.task

@@ -1,33 +1,33 @@
-"""``mmkit.train``: spec → trained, saved model."""
+"""``mmkit.train``: spec → trained, saved model; from the beginning, or from where a run was left."""
 
-import math
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
 
-from mmkit.data.cache.use import feature_caches, rows_recur
-from mmkit.data.loading import Quarantine, loader, open_all, raw_values
+from mmkit.data.loading import open_all, raw_values
 from mmkit.data.sources import Rows
 from mmkit.discovery.loader import discover
 from mmkit.errors import SpecError
 from mmkit.model.build import build
+from mmkit.model.checkpoint import load, restore, write_model
+from mmkit.model.folder import dump_json
+from mmkit.model.lora import merge
 from mmkit.model.model import Model
-from mmkit.spec.schema import Data, Stage, Train
-from mmkit.training.stages import apply_stage, frozen_encoders
-from mmkit.training.trainer import PackedTrainer, Progress
+from mmkit.spec.schema import Train
+from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
+from mmkit.training.interrupts import Interrupts
+from mmkit.training.rehearsal import rehearse
+from mmkit.training.stage_run import Say, Step, Surroundings, position, run_stage
+from mmkit.training.state import own_memory
+from mmkit.training.trackers import trackers
+from mmkit.training.validation import Validation
 from mmkit.wiring.graph import Plan
 from mmkit.wiring.planner import plan
-
-Say = Callable[[str], None]
-Step = Callable[[str, int, int, dict[str, float]], None]
 
 
 def train(
@@ -35,18 +35,24 @@ def train(
     *,
     output: str | Path | None = None,
     seed: int | None = None,
+    resume: bool = False,
     say: Say = print,
     step: Step | None = None,
 ) -> Model:
     """Build, train stage by stage, and save.
 
+    A signal (SIGINT, SIGTERM) lets the step end, writes a checkpoint and leaves with KeyboardInterrupt or SystemExit(143).
+
     Args:
         output: folder of the saved model; default ``train.output``.
         seed: in place of ``train.seed``.
-        say: receives one line of text at a time. step: receives (stage, step, steps, logs) for progress bars.
+        resume: go on from the newest whole checkpoint of the run that was started in this folder last, with the losses
+            that it would have had; from the beginning where there is none.
+        say: receives one line of text at a time. step: receives (stage, step, steps, figures) for progress bars.
 
     Raises:
         SpecError, DataError, TrainingError: before anything is written, or with what was written intact.
+        CheckpointError: nothing can be written, or the run to resume had another spec.
     """
     planned = plan(spec, discover())
     settings = planned.spec.train
@@ -55,16 +61,81 @@ def train(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
         planned = replace(planned, spec=planned.spec.model_copy(update={"train": settings}))
+    folder = Path(output or settings.output)
+    checkpoints = Checkpoints(folder, settings.keep, say)
+    found = checkpoints.resume(planned.spec) if resume else False
+    if not resume:
+        checkpoints.begin()
+    if found is True:
+        say(f"this run is complete: {folder}")
+        return load(folder)
+    start = found if isinstance(found, Checkpoint) else None
+    if resume:
+        say(f"resuming from {start.folder}" if start else f"nothing to resume in {folder}: starting from the beginning")
     sources = open_all(planned, "train")
-    model = build(planned, fit=_Fit(sources, planned))
+    rehearse(planned, {rows.given.task for rows in sources})
+    model = restore(start.folder, planned) if start else build(planned, fit=_Fit(sources, planned))
+    own_memory(model)
     if torch.cuda.is_available():
         model.to("cuda")
-    folder = Path(output or settings.output)
-    for index, stage in enumerate(settings.stages):
-        _stage(model, settings, stage, index, sources, say, step, folder)
-        model.save(folder)
-        say(f"saved {folder}")
+    with Interrupts() as interrupts:
+        validation = _validation(model, settings, say, folder, start)
+        follow = trackers(planned, folder)
+        around = Surroundings(model, settings, sources, checkpoints, validation, interrupts, say, step, follow)
+        _stages(around, start)
+    if settings.keep_best and validation and validation.best:
+        best = validation.best
+        say(f"the model is that of stage {settings.stages[best['stage']].name}, step {best['step']}")
+        model = load(folder, device=model.device)
     return model.eval()
+
+
+def _stages(around: Surroundings, start: Checkpoint | None) -> None:
+    """Every stage that is not done yet."""
+    stages = around.settings.stages
+    for index in range(start.order[0] if start else 0, len(stages)):
+        inside = start if start and start.order[0] == index and start.order[1] else None
+        if not run_stage(around, index, inside):
+            around.interrupts.leave()
+        merged = merge(around.model)
+        if merged:
+            around.say(f"stage {stages[index].name}: adapters of {merged} layers merged")
+        if index + 1 < len(stages):
+            around.checkpoints.write(index + 1, 0, partial(_between, around, index + 1))
+        if not (around.settings.keep_best and around.validation):
+            around.model.save(around.checkpoints.output)
+            around.say(f"saved {around.checkpoints.output}")
+        if index + 1 < len(stages) and around.interrupts.received is not None:
+            around.say(f"interrupted after stage {stages[index].name}; resume goes on with the next")
+            around.interrupts.leave()
+    around.checkpoints.finish()
+
+
+def _between(around: Surroundings, stage: int, folder: Path) -> None:
+    """A checkpoint at the beginning of a stage: a model and a place."""
+    write_model(around.model, folder, around.checkpoints.path(stage, 0), merged=False)
+    dump_json(folder / PROGRESS, position(around, stage, 0))
+
+
+def _validation(model: Model, settings: Train, say: Say, folder: Path, start: Checkpoint | None) -> Validation | None:
+    """The evaluation on data.valid, where the spec has rows for it.
+
+    Raises:
+        SpecError: keep_best without such rows, or with a metric that is not there.
+    """
+    data = model.plan.spec.data
+    if data is None or not data.valid:
+        wanted = [name for name in ("keep_best", "eval_every", "eval_limit") if getattr(settings, name) is not None]
+        if wanted:
+            message = f"{wanted[0]} needs rows to evaluate on, and the spec names no data.valid"
+            fix = "add data: {valid: [{task: …, path: …}]}"
+            raise SpecError([model.plan.source.problem(("train", wanted[0]), message, fix)])
+        return None
+    validation = Validation(model, settings, say, lambda: model.save(folder))
+    validation.rehearse()
+    if start is not None:
+        validation.load_state_dict(start.progress["validation"])
+    return validation
 
 
 class _Fit(Mapping[str, Any]):
@@ -84,102 +155,3 @@ class _Fit(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.plan.modalities)
-
-
-def _stage(
-    model: Model,
-    settings: Train,
-    stage: Stage,
-    index: int,
-    sources: list[Rows],
-    say: Say,
-    step: Step | None,
-    output: Path,
-) -> None:
-    table = apply_stage(model, stage, index)
-    say(f"stage {stage.name}: " + ", ".join(f"{node} {on:,}/{all_:,}" for node, (on, all_) in table.items() if all_))
-    recur = rows_recur(settings.stages, sources)
-    with feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say):
-        _run(model, settings, stage, index, sources, say, step, output)
-
-
-def _run(
-    model: Model,
-    settings: Train,
-    stage: Stage,
-    index: int,
-    sources: list[Rows],
-    say: Say,
-    step: Step | None,
-    output: Path,
-) -> None:
-    seed = settings.seed + index
-    total = None if stage.steps else _samples(model.plan, stage, index, sources)
-    batches = loader(model, sources, stage, total_samples=total, seed=seed, stage_index=index)
-    steps = stage.steps or batches.steps(stage.accumulate)
-    data = model.plan.spec.data or Data()
-    quarantine = Quarantine(data.max_bad)
-    folder = tempfile.mkdtemp(prefix="mmkit-train-")  # Trainer wants one; it writes nothing there
-    started = time.monotonic()
-    try:
-        trainer = PackedTrainer(model, arguments(settings, stage, steps, seed, folder), batches, quarantine)
-        from transformers import PrinterCallback, ProgressCallback
-
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-
-        def report(at: int, of: int, logs: dict[str, float]) -> None:
-            if step:
-                step(stage.name, at, of, logs)
-            if settings.save_every and not logs and at % settings.save_every == 0 and at < of:
-                model.save(output)
-            if "loss" in logs:
-                tasks = "  ".join(f"{task} {value:.3f}" for task, value in trainer.task_losses().items())
-                say(f"stage {stage.name}  step {at}/{of}  loss {float(logs['loss']):.3f}  {tasks}")
-
-        trainer.add_callback(Progress(report))
-        trainer.train()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    quarantine.close()
-    if quarantine.bad:
-        say(f"skipped: {quarantine.summary()}")
-    if batches.report.summary():
-        say(f"stage {stage.name}: {batches.report.summary()}")
-    say(f"stage {stage.name}: {steps} steps in {time.monotonic() - started:.0f} s")
-
-
-def _samples(planned: Plan, stage: Stage, index: int, sources: list[Rows]) -> int:
-    if any(rows.given.streaming for rows in sources):
-        problem = planned.source.problem(
-            ("train", "stages", index, "epochs"),
-            "epochs cannot be counted over a streaming source",
-            "give steps instead",
-        )
-        raise SpecError([problem])
-    return math.ceil(sum(len(rows) for rows in sources) * float(stage.epochs or 0))
-
-
-def arguments(settings: Train, stage: Stage, steps: int, seed: int, folder: str) -> TrainingArguments:
-    """Trainer's arguments, with the defaults that fail in silence turned off."""
-    return TrainingArguments(
-        output_dir=folder,
-        max_steps=steps,
-        per_device_train_batch_size=stage.batch_size or 1,
-        gradient_accumulation_steps=stage.accumulate,
-        learning_rate=stage.lr,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(stage.schedule, stage.schedule),
-        warmup_steps=int(stage.warmup * steps),
-        weight_decay=0.0 if stage.optimizer == "adam" else stage.weight_decay,
-        optim="adamw_torch",
-        max_grad_norm=stage.clip,
-        bf16=settings.precision == "bf16",
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=settings.log_every,
-        logging_nan_inf_filter=False,
-        remove_unused_columns=False,
-        save_strategy="no",
-        report_to=[],
-        seed=seed,
-        disable_tqdm=True,
-    )

@@ -73,7 +73,7 @@ def test_unknown_label_stops_with_the_rows_address(spec: dict[str, Any], tmp_pat
         f"{tmp_path / 'rows.jsonl'}:1: label 'poss' is not in the head's labels; did you mean 'pos'? "
         "(data.on_bad_sample: skip would leave such rows out)"
     )
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model" / "manifest.json").exists()
 
 
 def test_accumulation_gives_the_gradient_of_one_large_batch(spec: dict[str, Any], tmp_path: Path) -> None:

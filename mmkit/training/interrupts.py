@@ -1,0 +1,43 @@
+"""SIGINT and SIGTERM while training: save at the end of the step, then leave with the signal's own code."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Notes the first signal; a second one acts as if nobody had been listening."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self.before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        for other, handler in self.before.items():
+            signal.signal(other, handler)
+
+    def leave(self) -> None:
+        """Raise what the signal means.
+
+        Raises:
+            KeyboardInterrupt: SIGINT. SystemExit: SIGTERM, with code 143.
+        """
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (self.received or 0))

@@ -1,0 +1,239 @@
+"""One stage from its table to its last step, from the beginning or from a checkpoint."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmkit.data.cache.use import feature_caches, rows_recur
+from mmkit.data.loading import PackedLoader, Quarantine, loader
+from mmkit.data.sources import Rows
+from mmkit.errors import SpecError
+from mmkit.model.batch import BadSample, PackedBatch
+from mmkit.model.checkpoint import write_model
+from mmkit.model.folder import dump_json
+from mmkit.model.lora import quantize
+from mmkit.model.model import Model
+from mmkit.spec.schema import Data, Stage, Train
+from mmkit.training.adapt import attach_lora
+from mmkit.training.arguments import arguments
+from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
+from mmkit.training.faults import is_out_of_memory, out_of_memory
+from mmkit.training.interrupts import Interrupts
+from mmkit.training.meter import Meter, line
+from mmkit.training.probe import probe
+from mmkit.training.stages import Trainable, apply_stage, frozen_encoders, lines
+from mmkit.training.state import load_optimizer, load_random, save_optimizer, save_random
+from mmkit.training.trainer import Flow, PackedTrainer
+from mmkit.training.validation import Validation
+
+Say = Callable[[str], None]
+Step = Callable[[str, int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all stages of a run share."""
+
+    model: Model
+    settings: Train
+    sources: Sequence[Rows]
+    checkpoints: Checkpoints
+    validation: Validation | None
+    interrupts: Interrupts
+    say: Say
+    step: Step | None
+    trackers: Callable[[str], list[Any]]
+
+
+def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> bool:
+    """Train one stage to its last step, or to an interruption; whether it is complete.
+
+    Args:
+        start: a checkpoint inside the stage to go on from; the model is as it was there.
+
+    Raises:
+        TrainingError: a loss or gradient that is no number; out of memory.
+    """
+    model, settings, say = around.model, around.settings, around.say
+    stage = settings.stages[index]
+    if start is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed + index)
+            attach_lora(model, stage, index)
+    quantize(model)
+    trained = apply_stage(model, stage, index, {rows.given.task for rows in around.sources})
+    for text in lines(stage, trained.table):
+        say(text)
+    recur = rows_recur(settings.stages, around.sources)
+    with feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say):
+        return StageRun(around, index, start, trained).run()
+
+
+class StageRun:
+    """One stage whose trainable parameters are set; implements the trainer's ``Hooks``."""
+
+    def __init__(self, around: Surroundings, index: int, start: Checkpoint | None, trained: Trainable) -> None:
+        self.around, self.index, self.start, self.trained = around, index, start, trained
+        model, settings = around.model, around.settings
+        self.stage: Stage = settings.stages[index]
+        self.seed = settings.seed + index
+        self.batches = self._loader()
+        self.steps = self.stage.steps or self.batches.steps(self.stage.accumulate)
+        self.quarantine = Quarantine((model.plan.spec.data or Data()).max_bad)
+        autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.meter = Meter(self.steps, parameters, autoregressive, model.device, settings.precision)
+        self.saved_at = -1
+        self.trainer = self._trainer()
+
+    def _loader(self) -> PackedLoader:
+        around = self.around
+        return loader(
+            around.model,
+            around.sources,
+            self.stage,
+            total_samples=self._samples(),
+            seed=self.seed,
+            stage_index=self.index,
+        )
+
+    def _samples(self) -> int | None:
+        """Rows to draw where the stage is counted in epochs.
+
+        Raises:
+            SpecError: a streaming source has no number of rows.
+        """
+        if self.stage.epochs is None:
+            return None
+        if any(rows.given.streaming for rows in self.around.sources):
+            message = "epochs cannot be counted over a streaming source"
+            location = ("train", "stages", self.index, "epochs")
+            raise SpecError([self.around.model.plan.source.problem(location, message, "give steps instead")])
+        return max(1, round(sum(len(rows) for rows in self.around.sources) * self.stage.epochs))
+
+    def _trainer(self) -> PackedTrainer:
+        around, settings = self.around, self.around.settings
+        trainer = PackedTrainer(
+            around.model,
+            arguments(
+                settings, self.stage, self.steps, self.seed, f"{around.checkpoints.output.name}-{self.stage.name}"
+            ),
+            self.batches,
+            self.trained,
+            self.meter,
+            self,
+            settings.precision == "bf16",
+        )
+        trainer.load = self._load
+        for tracker in around.trackers(f"{self.index}-{self.stage.name}"):
+            trainer.add_callback(tracker)
+        interrupted = lambda: around.interrupts.received is not None  # noqa: E731
+        evaluates = around.validation is not None
+        flow = Flow(settings.eval_every, settings.save_every, evaluates, interrupted, self._report)
+        trainer.add_callback(flow)
+        return trainer
+
+    def run(self) -> bool:
+        """See ``run_stage``."""
+        say, name = self.around.say, self.stage.name
+        if self.around.settings.probe:
+            say(self._probe())
+        began = time.monotonic()
+        try:
+            self.trainer.train(resume_from_checkpoint=str(self.start.folder) if self.start else None)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            when = f"at step {self.trainer.state.global_step + 1} of stage {name}"
+            raise out_of_memory(error, self.trainer.current, self.meter.autoregressive, when) from error
+        if self.trainer.state.global_step >= self.steps:
+            self.quarantine.close()
+        if self.quarantine.bad:
+            say(f"skipped: {self.quarantine.summary()}")
+        if self.batches.report.summary():
+            say(f"stage {name}: {self.batches.report.summary()}")
+        done = self.trainer.state.global_step
+        say(
+            f"stage {name}: {done - (self.start.order[1] if self.start else 0)} steps in {time.monotonic() - began:.0f} s"
+        )
+        return done >= self.steps
+
+    def _probe(self) -> str:
+        autocast, model = self.around.settings.precision == "bf16", self.around.model
+        batches = islice(self._loader(), self.steps * self.stage.accumulate)
+        return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)
+
+    def _report(self, at: int, of: int, figures: Mapping[str, float]) -> None:
+        if self.around.step:
+            self.around.step(self.stage.name, at, of, dict(figures))
+        if "loss" in figures:
+            self.around.say(line(self.stage.name, at, of, figures))
+
+    def batch(self, batch: PackedBatch) -> None:
+        """Count it, and its bad rows."""
+        self.quarantine.add(batch)
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on data.valid."""
+        if self.around.validation is None:
+            return {}
+        return self.around.validation(self.index, self.trainer.state.global_step)
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless it is there."""
+        at = self.trainer.state.global_step
+        if at == self.saved_at:
+            return
+        path = self.around.checkpoints.write(self.index, at, self._fill)
+        self.saved_at = at
+        if self.around.interrupts.received is not None:
+            self.around.say(
+                f"interrupted at step {at} of stage {self.stage.name}: saved {path}; resume goes on from it"
+            )
+
+    def _fill(self, folder: Path) -> None:
+        """Everything a resumption needs, into the folder of a checkpoint."""
+        trainer, around = self.trainer, self.around
+        final = around.checkpoints.path(self.index, trainer.state.global_step)
+        write_model(around.model, folder, final, merged=False)
+        names = {id(parameter): name for name, parameter in self.trained.parameters.items()}
+        trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        progress = {
+            **position(around, self.index, trainer.state.global_step),
+            "steps": self.steps,
+            "optimizer": save_optimizer(trainer.bare_optimizer(), names, folder),
+            "schedule": trainer.bare_scheduler().state_dict(),
+            "random": save_random(folder),
+            "data": self.batches.state_dict(),
+            "meter": self.meter.state_dict(),
+            "quarantine": {"seen": self.quarantine.seen, "bad": [[b.address, b.reason] for b in self.quarantine.bad]},
+        }
+        dump_json(folder / PROGRESS, progress)
+
+    def _load(self, folder: Path) -> None:
+        """The optimizer exists: fill it, and set everything else to the checkpoint's place."""
+        assert self.start is not None
+        progress = self.start.progress
+        load_optimizer(self.trainer.bare_optimizer(), dict(self.trained.parameters), progress["optimizer"], folder)
+        self.trainer.bare_scheduler().load_state_dict(progress["schedule"])
+        self.batches.load_state_dict(progress["data"])
+        self.meter.load_state_dict(progress["meter"])
+        self.quarantine.seen = progress["quarantine"]["seen"]
+        self.quarantine.bad = [BadSample(*pair) for pair in progress["quarantine"]["bad"]]
+        self.saved_at = self.start.order[1]
+
+    def resumed(self) -> None:
+        """Random states last, so that nothing that is set up draws from them."""
+        if self.start is not None:
+            load_random(self.start.folder, self.start.progress["random"])
+
+
+def position(around: Surroundings, stage: int, step: int) -> dict[str, Any]:
+    """The part of ``training.json`` that says where a checkpoint is."""
+    best = around.validation.state_dict() if around.validation else None
+    return {"run": around.checkpoints.run, "stage": stage, "step": step, "validation": best}

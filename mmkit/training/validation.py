@@ -1,0 +1,87 @@
+"""Evaluation on ``data.valid`` while training, and which evaluation's model is kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from mmkit.data.loading import open_all
+from mmkit.data.sources import Rows
+from mmkit.errors import SpecError, TrainingError, nearest
+from mmkit.model.model import Model
+from mmkit.spec.schema import KeepBest, Train
+from mmkit.training.evaluate import evaluate_rows
+
+LOWER = ("loss", "wer", "cer", "ter", "mae", "rmse", "mse", "perplexity")
+
+
+class Validation:
+    """Evaluates the model as it stands.
+
+    Args:
+        save: keeps the model; called when an evaluation is the best so far.
+    """
+
+    def __init__(self, model: Model, settings: Train, say: Callable[[str], None], save: Callable[[], object]) -> None:
+        self.model, self.settings, self.say, self.save = model, settings, say, save
+        self.sources: Sequence[Rows] = open_all(model.plan, "valid")
+        self.best: dict[str, Any] | None = None
+
+    def rehearse(self) -> None:
+        """Two rows of each source, so that what is wrong with them or with ``keep_best`` shows before the training.
+
+        Raises:
+            SpecError: ``keep_best`` names no metric of the model.
+        """
+        figures = self._figures(2)
+        if self.settings.keep_best:
+            self._value(self.settings.keep_best, figures)
+
+    def __call__(self, stage: int, step: int) -> dict[str, float]:
+        """Figures by ``task_metric``; reported, and compared with the best so far."""
+        figures = self._figures(self.settings.eval_limit)
+        name = self.settings.stages[stage].name
+        shown = "  ".join(f"{task}.{key} {value:.4g}" for (task, key), value in figures.items())
+        self.say(f"stage {name}  step {step}  valid: {shown}")
+        if self.settings.keep_best:
+            self._compare(self.settings.keep_best, figures, stage, step)
+        return {f"{task}_{key}" if task else key: value for (task, key), value in figures.items()}
+
+    def _figures(self, limit: int | None) -> dict[tuple[str, str], float]:
+        autocast = self.settings.precision == "bf16"
+        kind = self.model.device.type
+        with (
+            torch.random.fork_rng(),
+            torch.autocast(kind, dtype=torch.bfloat16) if autocast else nullcontext(),
+        ):
+            results = evaluate_rows(self.model, self.sources, limit=limit)
+        return {(task, key): value for task, result in results.items() for key, value in result.metrics.items()}
+
+    def _compare(self, wanted: KeepBest, figures: Mapping[tuple[str, str], float], stage: int, step: int) -> None:
+        value = self._value(wanted, figures)
+        if value != value:
+            raise TrainingError(f"keep_best: {wanted.metric} is not a number at step {step}")
+        mode = wanted.mode or ("min" if wanted.metric.rpartition(".")[2] in LOWER else "max")
+        if self.best is None or (value < self.best["value"] if mode == "min" else value > self.best["value"]):
+            self.best = {"value": value, "stage": stage, "step": step}
+            self.save()
+            self.say(f"kept: best {wanted.metric} so far, {value:.4g}")
+
+    def _value(self, wanted: KeepBest, figures: Mapping[tuple[str, str], float]) -> float:
+        if wanted.metric == "loss":
+            tasks = self.model.plan.tasks
+            return sum(tasks[task].weight * value for (task, key), value in figures.items() if key == "loss")
+        named = {f"{task}.{key}": value for (task, key), value in figures.items()}
+        if wanted.metric not in named:
+            message = f"there is no metric {wanted.metric!r} on data.valid: {nearest(wanted.metric, ['loss', *named])}"
+            raise SpecError([self.model.plan.source.problem(("train", "keep_best"), message)])
+        return named[wanted.metric]
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """The best so far."""
+        return self.best
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Go on from there."""
+        self.best = state
