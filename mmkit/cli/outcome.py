@@ -4,7 +4,7 @@ import re
 
 from mmkit.errors import MmkitError, TrainingError
 
-DONE, FAILED, WRONG_INPUT, INTERNAL, INTERRUPTED, READER_GONE = 0, 1, 2, 70, 130, 141
+DONE, FAILED, WRONG_INPUT, INTERNAL, INTERRUPTED, READER_GONE, TERMINATED = 0, 1, 2, 70, 130, 141, 143
 
 EPILOG = (
     "Exit codes: 0 done · 1 a run failed (training stopped, disk full, no permission) · 2 wrong input (command line, "

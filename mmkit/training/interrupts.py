@@ -31,6 +31,8 @@ class Interrupts:
         self.received = number
         for other, handler in self.before.items():
             signal.signal(other, handler)
+        if hasattr(signal, "SIGCHLD"):  # the signal may have gone to data workers too: torch would raise where they die
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def leave(self) -> None:
         """Raise what the signal means.

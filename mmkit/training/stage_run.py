@@ -47,7 +47,7 @@ class Surroundings:
     interrupts: Interrupts
     say: Say
     step: Step | None
-    trackers: Callable[[str], list[Any]]
+    trackers: Callable[[str, int], list[Any]]
 
 
 def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> bool:
@@ -130,11 +130,11 @@ class StageRun:
             settings.precision == "bf16",
         )
         trainer.load = self._load
-        for tracker in around.trackers(f"{self.index}-{self.stage.name}"):
+        at = self.start.order[1] if self.start else 0
+        for tracker in around.trackers(f"{self.index}-{self.stage.name}", at):
             trainer.add_callback(tracker)
-        interrupted = lambda: around.interrupts.received is not None  # noqa: E731
         evaluates = around.validation is not None
-        flow = Flow(settings.eval_every, settings.save_every, evaluates, interrupted, self._report)
+        flow = Flow(settings.eval_every, settings.save_every, evaluates, self.interrupted, self._report)
         trainer.add_callback(flow)
         return trainer
 
@@ -157,6 +157,10 @@ class StageRun:
             say(f"skipped: {self.quarantine.summary()}")
         if self.batches.report.summary():
             say(f"stage {name}: {self.batches.report.summary()}")
+        moved = self.trainer.bare_optimizer().state
+        idle = [name for name, parameter in self.trained.parameters.items() if parameter not in moved]
+        if idle:
+            say(f"stage {name}: {len(idle)} trainable parameters never had a gradient, the first is {idle[0]}")
         done = self.trainer.state.global_step
         say(
             f"stage {name}: {done - (self.start.order[1] if self.start else 0)} steps in {time.monotonic() - began:.0f} s"
@@ -178,6 +182,10 @@ class StageRun:
         """Count it, and its bad rows."""
         self.quarantine.add(batch)
 
+    def interrupted(self) -> bool:
+        """Whether a signal has come."""
+        return self.around.interrupts.received is not None
+
     def evaluate(self) -> dict[str, float]:
         """Figures on data.valid."""
         if self.around.validation is None:
@@ -191,7 +199,7 @@ class StageRun:
             return
         path = self.around.checkpoints.write(self.index, at, self._fill)
         self.saved_at = at
-        if self.around.interrupts.received is not None:
+        if self.interrupted():
             self.around.say(
                 f"interrupted at step {at} of stage {self.stage.name}: saved {path}; resume goes on from it"
             )

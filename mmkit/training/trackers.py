@@ -9,8 +9,8 @@ from mmkit.errors import SpecError
 from mmkit.wiring.graph import Plan
 
 
-def trackers(planned: Plan, output: Path) -> Callable[[str], list[Any]]:
-    """What makes the callbacks of a stage, given a name for its folder of logs.
+def trackers(planned: Plan, output: Path) -> Callable[[str, int], list[Any]]:
+    """What makes the callbacks of a stage, given a name for its folder of logs and the step it starts after.
 
     Raises:
         SpecError: a tracker is named that is not installed.
@@ -28,14 +28,15 @@ def trackers(planned: Plan, output: Path) -> Callable[[str], list[Any]]:
     ]
     if missing:
         raise SpecError(missing)
-    return lambda stage: [_callback(name, output / "logs" / stage) for name in wanted]
+    return lambda stage, after: [_callback(name, output / "logs" / stage, after) for name in wanted]
 
 
-def _callback(name: str, folder: Path) -> Any:
+def _callback(name: str, folder: Path, after: int) -> Any:
     from transformers.integrations import integration_utils
 
     if name == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter
 
-        return integration_utils.TensorBoardCallback(SummaryWriter(str(folder)))
+        # what a run that died, or an earlier one in this folder, logged for later steps is not shown
+        return integration_utils.TensorBoardCallback(SummaryWriter(str(folder), purge_step=after + 1))
     return integration_utils.INTEGRATION_TO_CALLBACK[name]()

@@ -46,6 +46,9 @@ class Hooks(Protocol):
     def resumed(self) -> None:
         """The first batches are there, the first step follows: random states can be set."""
 
+    def interrupted(self) -> bool:
+        """Whether a signal has come."""
+
     def save(self) -> None:
         """Write a checkpoint."""
 
@@ -113,7 +116,16 @@ class PackedTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The passes of one optimizer step, each knowing how many targets of each task all of them have."""
         began, state = time.monotonic(), torch.get_rng_state()
-        batches: list[PackedBatch] = list(islice(epoch_iterator, num_batches))
+        batches: list[PackedBatch] = []
+        try:
+            batches.extend(islice(epoch_iterator, num_batches))
+        except RuntimeError:
+            if batches or not self.hooks.interrupted():
+                raise
+            # the signal also went to the data workers: there is nothing more to come, and the last step is whole
+            self.hooks.save()
+            self.control.should_training_stop = True
+            return [], None
         torch.set_rng_state(state)  # whatever the data drew, the model's dropout goes on where it was
         if not batches:
             raise DataError(f"the data ended after {self.state.global_step} of {self.state.max_steps} steps")

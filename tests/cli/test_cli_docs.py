@@ -50,4 +50,4 @@ def test_the_page_lists_every_exit_code() -> None:
 
     codes = [outcome.DONE, outcome.FAILED, outcome.WRONG_INPUT, outcome.INTERNAL, outcome.INTERRUPTED]
     listed = re.findall(r"^\| (\d+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert listed == [str(code) for code in (*codes, outcome.READER_GONE)]
+    assert listed == [str(code) for code in (*codes, outcome.READER_GONE, outcome.TERMINATED)]
