@@ -7,7 +7,6 @@ whole loader (shuffled, prepared, packed by a token budget) in a process of its 
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -48,6 +47,12 @@ def make(path: Path, count: int) -> Path:
     return path
 
 
+def peak_mebibytes() -> float:
+    """Largest resident memory of this process; ``ru_maxrss`` would also count the parent's, which writes the files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def spec(path: Path) -> dict[str, Any]:
     """Text → label."""
     head = {"use": "classify", "labels": ["neg", "pos"]}
@@ -76,7 +81,7 @@ def measure(path: Path, count: int) -> dict[str, float]:
         if seen >= count - 2000:
             break
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     state = json.loads(json.dumps(running.state_dict()))
     again = loader(model, sources, stage, seed=0)
     again.load_state_dict(state)
