@@ -11,11 +11,21 @@ from mmkit.spec.load import Location, Source
 
 def problems_of(error: ValidationError, source: Source, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
     """Every finding of ``error``, each with its place in the source."""
-    return [_problem(finding, source, model, prefix) for finding in error.errors()]
+    findings = error.errors()
+    plain = {_place(finding) for finding in findings if finding["type"] != "dict_type"}
+    return [
+        _problem(finding, source, model, prefix)
+        for finding in findings
+        if finding["type"] != "dict_type" or _place(finding) not in plain  # of "a number or a mapping", one is enough
+    ]
+
+
+def _place(finding: Any) -> Location:
+    return tuple(part for part in finding["loc"] if not _internal(part))
 
 
 def _problem(finding: Any, source: Source, model: type[BaseModel], prefix: Location) -> Problem:
-    location = prefix + tuple(part for part in finding["loc"] if not _internal(part))
+    location = prefix + _place(finding)
     kind, got = finding["type"], finding.get("input")
     if kind == "extra_forbidden":
         fields = _fields_at(model, finding["loc"][:-1])
@@ -29,7 +39,7 @@ def _problem(finding: Any, source: Source, model: type[BaseModel], prefix: Locat
 
 
 def _internal(part: Any) -> bool:
-    return isinstance(part, str) and ("[" in part or part.startswith("function-"))
+    return isinstance(part, str) and ("[" in part or part.startswith(("function-", "constrained-")))
 
 
 def _fields_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:

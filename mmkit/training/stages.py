@@ -170,11 +170,12 @@ def used_nodes(plan: Plan, tasks: Iterable[str]) -> set[str]:
         planned = plan.tasks[task]
         used.add(f"{task}.head")
         queue = list(planned.reads)
+        seen: set[str] = set()  # of this task: another one may feed the same backbone otherwise
         while queue:
             node = queue.pop()
-            if node in used:
+            if node in seen:
                 continue
-            used.add(node)
+            seen.add(node)
             modality = node.rpartition(".")[0]
             if modality in plan.modalities:
                 queue += [f"{modality}.encoder"] if node.endswith(".adapter") else []
@@ -182,7 +183,8 @@ def used_nodes(plan: Plan, tasks: Iterable[str]) -> set[str]:
                 queue += [f"{name}.adapter" for name in set(planned.modality_of.values())]
             elif node in plan.backbones:
                 queue += [read for read, _ in plan.backbones[node].reads]
-                used |= {adapter.node for _, adapter in plan.backbones[node].reads if adapter}
+                seen |= {adapter.node for _, adapter in plan.backbones[node].reads if adapter}
+        used |= seen
     return used
 
 

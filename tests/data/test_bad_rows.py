@@ -62,7 +62,7 @@ def test_a_bad_row_stops_training_before_anything_is_written(
     path = write_rows([*GOOD[:2], row])
     mood["train"]["stages"][0] |= {"batch_size": 3, "steps": 1}
     assert raised(lambda: train(mood)) == f"{path}:3: {reason}{SKIP}"
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -168,7 +168,7 @@ def test_a_broken_promise_names_the_component(
 def test_a_broken_promise_stops_training_and_nothing_is_saved(spec: Any, train: Any, tmp_path: Path) -> None:
     said = refusal(lambda: train(spec(encoder="lost")))
     assert said == "liar/ecg breaks its contract: it was given 2 items and returned 1"
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model" / "manifest.json").exists()
 
 
 def test_kept_promises_are_no_fault(spec: Any, train: Any) -> None:

@@ -101,7 +101,7 @@ def test_a_bad_picture_stops_the_run_with_the_rows_address(
         assert said.endswith(RAISE)
     else:
         assert said == start + reason + RAISE
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model" / "manifest.json").exists()
 
 
 def test_the_largest_picture_can_be_set(write_rows: Write, picture: Any, tmp_path: Path) -> None:
