@@ -1,5 +1,7 @@
 """Prediction of a packed batch: plain heads directly, autoregressive heads by greedy, sampled or beam decoding."""
 
+import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,16 +38,40 @@ def predict_batch(model: "Model", task: str, batch: PackedBatch, **options: Any)
             raise MmkitError(f"task {task!r} takes no options, got: {', '.join(options)}")
         return head.predict([run.read(node, samples) for node in planned.reads])
     chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
-    for name in options:
-        if name not in OPTIONS:
-            raise MmkitError(f"unknown decoding option {name!r}: {nearest(name, list(OPTIONS))}")
     chosen.update(options)
+    _check(chosen)
     assert planned.output_modality is not None
     vocabulary = model.vocabularies[planned.output_modality]
     decoder = Decoder(model.parts.backbones[planned.reads[0]], vocabulary, model.offsets[planned.output_modality])
     prompt = run.prompt(planned.reads[0], samples)
     ids = decoder.beam(prompt, chosen) if chosen["beams"] > 1 else decoder.sample(prompt, chosen)
     return head.predict([Ragged.of([torch.tensor(sequence, dtype=torch.int64) for sequence in ids])])
+
+
+_LEGAL: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "max_new_tokens": ("a whole number above 0", lambda v: isinstance(v, int) and v > 0),
+    "beams": ("a whole number above 0", lambda v: isinstance(v, int) and v > 0),
+    "temperature": ("a number, 0 or more", lambda v: 0 <= v < math.inf),
+    "top_k": ("a whole number above 0, or None", lambda v: isinstance(v, int) and v > 0),
+    "top_p": ("a number above 0, at most 1, or None", lambda v: 0 < v <= 1),
+    "length_penalty": ("a number", math.isfinite),
+    "seed": ("a whole number", lambda v: isinstance(v, int)),
+}
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuse options that are unknown, out of range, or exclude each other."""
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise MmkitError(f"unknown decoding option {name!r}: {nearest(name, list(OPTIONS))}")
+        wanted, legal = _LEGAL[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (legal(value) if number else value is None and OPTIONS[name] is None):
+            raise MmkitError(f"decoding option {name!r} is {wanted}, got {value!r}")
+    if options["beams"] > 1 and options["temperature"]:
+        raise MmkitError(
+            "decoding options beams > 1 and temperature > 0 exclude each other: beam search does not sample"
+        )
 
 
 class Decoder:

@@ -160,7 +160,28 @@ def test_the_begin_id_is_never_generated(mood: dict[str, Any]) -> None:
     assert model.predict("go", {"text": "one"}) == "one one one one one"
 
 
-def test_decoding_options_are_checked(tokenizer: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam": 3}, "unknown decoding option 'beam': did you mean 'beams'?"),
+        ({"beams": 0}, "decoding option 'beams' is a whole number above 0, got 0"),
+        ({"beams": 1.5}, "decoding option 'beams' is a whole number above 0, got 1.5"),
+        ({"beams": None}, "decoding option 'beams' is a whole number above 0, got None"),
+        ({"max_new_tokens": "7"}, "decoding option 'max_new_tokens' is a whole number above 0, got '7'"),
+        ({"temperature": -1}, "decoding option 'temperature' is a number, 0 or more, got -1"),
+        ({"temperature": float("nan")}, "decoding option 'temperature' is a number, 0 or more, got nan"),
+        ({"top_k": True}, "decoding option 'top_k' is a whole number above 0, or None, got True"),
+        ({"top_p": 1.5}, "decoding option 'top_p' is a number above 0, at most 1, or None, got 1.5"),
+        ({"length_penalty": float("inf")}, "decoding option 'length_penalty' is a number, got inf"),
+        ({"seed": 0.5}, "decoding option 'seed' is a whole number, got 0.5"),
+        (
+            {"beams": 2, "temperature": 1.0},
+            "decoding options beams > 1 and temperature > 0 exclude each other: beam search does not sample",
+        ),
+    ],
+    ids=str,
+)
+def test_decoding_options_are_checked(tokenizer: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(mmkit.MmkitError) as caught:
-        build(tokenizer, 0).predict("go", ROWS, beam=3)
-    assert str(caught.value) == "unknown decoding option 'beam': did you mean 'beams'?"
+        build(tokenizer, 0).predict("go", ROWS, **options)
+    assert str(caught.value) == message

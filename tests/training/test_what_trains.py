@@ -178,6 +178,23 @@ def test_a_seed_gives_the_same_model_bit_for_bit_and_another_another(
     assert all(torch.equal(first[name], value) for name, value in train(spec).state_dict().items())
 
 
+def test_a_run_that_is_cut_off_leaves_the_model_of_its_last_save(
+    spec: dict[str, Any], train: Train, tmp_path: Path
+) -> None:
+    spec["train"]["save_every"] = 2
+    spec["train"]["stages"][0]["steps"] = 6
+
+    def step(stage: str, at: int, of: int, figures: Any) -> None:
+        if at == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, step=step)
+    saved = sorted(path.parent for path in (tmp_path / "model").rglob("manifest.json"))
+    assert saved
+    assert mmkit.load(saved[-1], verify=True).predict("mood", {"text": "ab"})
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_task_and_its_samples(
     spec: dict[str, Any], train: Train, tmp_path: Path
 ) -> None:
