@@ -239,8 +239,6 @@ class Train(Strict):
     stages: list[Stage] = Field(description="Stages, in order.", min_length=1)
     seed: int = Field(0, description="Seed of weights, order and dropout.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the forward pass.")
-    compile: bool = Field(False, description="Compile each block of the backbones and encoders.")
-    checkpoint_activations: bool = Field(False, description="Recompute activations instead of keeping them.")
     probe: bool = Field(False, description="Run the largest batch of each stage first, to see that memory suffices.")
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
     save_every: int | None = Field(None, gt=0, description="Steps between checkpoints, from which a run resumes.")

@@ -85,7 +85,7 @@ def out_of_memory(
         f"  the batch has {count_tokens(batch, autoregressive):,} tokens in {len(batch.tasks)} samples; "
         f"the largest is {largest} with {longest:,}\n"
         "  change one of: a smaller tokens_per_batch or batch_size (and a larger accumulate, for the same gradient), "
-        "train.checkpoint_activations: true, train.precision: bf16; the last saved checkpoint is untouched"
+        "train.precision: bf16, lora in place of whole weights; the last saved checkpoint is untouched"
     )
 
 

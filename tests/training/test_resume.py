@@ -44,6 +44,17 @@ def test_killed_at_any_step_of_any_stage(
     resumed_like(whole, spec, run, tmp_path, tmp_path / "model", killed)
 
 
+def test_log_line_over_steps_before_and_after_a_crash_has_the_same_loss(
+    spec: dict[str, Any], run: Run, tmp_path: Path
+) -> None:
+    spec["train"] |= {"log_every": 3, "stages": [{"name": "all", "steps": 6, "batch_size": 4, "accumulate": 2}]}
+    whole = run(spec, tmp_path / "whole")
+    run(spec, tmp_path / "model", kill=("all", 5))
+    again = run(spec, tmp_path / "model", resume=True)
+    assert again.said[0].endswith("stage00-step00000004")
+    assert again.losses == {("all", 6): whole.losses["all", 6]}
+
+
 @pytest.mark.parametrize(
     "lora", [{"dropout": 0.2}, {"dora": True}, {"merge": False}, {"bits": 4}], ids=lambda options: next(iter(options))
 )
