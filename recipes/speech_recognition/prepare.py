@@ -2,7 +2,8 @@
 
 Writes ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` with the columns ``audio`` (mono WAV, 8 kHz as recorded),
 ``text`` (normalised: lower case, no punctuation, digits as words), ``transcript`` (as published) and ``seconds``. Training
-clips are at most 8 s long: a few long ones would make a training step three times as slow.
+clips are at most 8 s long: a few long ones would make a training step three times as slow. ``train_speeds.jsonl`` has them
+played slower and faster (Ko et al. 2015, *Audio Augmentation for Speech Recognition*).
 """
 
 import gzip
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+import soxr
 
 from recipes.common.baselines import error_rates, most_typical
 from recipes.common.cache import write_json, write_jsonl
@@ -20,10 +22,11 @@ from recipes.common.families import by_similarity
 from recipes.common.report import main
 from recipes.common.split import split
 
-NAME, VERSION = "speech_recognition", "2"
+NAME, VERSION = "speech_recognition", "3"
 LICENCE = "CC-BY-SA-3.0"
 TEST, VALID = 0.15, 0.10
 LONGEST, TRAIN_LONGEST = 30.0, 8.0
+SPEEDS = (0.85, 0.92, 1.08, 1.15)
 _UNITS = [
     "zero",
     "one",
@@ -59,6 +62,7 @@ def make(folder: Path) -> None:
     kept = [row for row in parts["train"] if row["seconds"] <= TRAIN_LONGEST]
     left_out["longer than 8 s, in train"] = len(parts["train"]) - len(kept)
     parts["train"] = kept
+    parts["train_speeds"] = _speeds(kept, folder)
     for part, chosen in parts.items():
         write_jsonl(folder / f"{part}.jsonl", chosen)
     references = [row["text"] for row in parts["test"]]
@@ -76,6 +80,19 @@ def make(folder: Path) -> None:
         },
     }
     write_json(folder / "baseline.json", baselines)
+
+
+def _speeds(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Copies of these clips at other speeds, pitch included."""
+    copies = []
+    for row in rows:
+        wave, rate = soundfile.read(folder / row["audio"], dtype="float32")
+        for speed in SPEEDS:
+            audio = f"speeds/{Path(row['audio']).relative_to('audio').with_suffix('')}-{speed}.wav"
+            (folder / audio).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / audio, soxr.resample(wave, rate, round(rate / speed)), rate)
+            copies.append({**row, "audio": audio, "seconds": round(row["seconds"] / speed, 2)})
+    return copies
 
 
 def _rows(clips: Path, texts: Path, folder: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
