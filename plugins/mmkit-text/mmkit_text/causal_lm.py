@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit_text.linear import plain_linear
 from mmkit_text.lm_cache import select
-from mmkit_text.lm_scores import score
+from mmkit_text.lm_scores import score, scores_are_linear
 from mmkit_text.lm_source import PositionLimit, load_lm, mixes_rows, table_of
 from mmkit_text.packed_attention import packed
 
@@ -69,7 +71,17 @@ class CausalLm(Backbone):
         """The model's own scores: output layer, scale, soft cap, bias."""
         if not self.generates:
             return super().logits(hidden)
+        if self._linear:
+            return self.lm.get_output_embeddings()(hidden)
         return score(self.lm, self.trunk, hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The model's output layer, where its scores are that layer's and nothing else."""
+        return plain_linear(self.lm.get_output_embeddings()) if self._linear else None
+
+    @cached_property
+    def _linear(self) -> bool:
+        return self.generates and scores_are_linear(self.lm, self.trunk)
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
         """States of the prompt, or of the target read after the prompt.

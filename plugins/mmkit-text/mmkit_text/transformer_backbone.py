@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from mmkit import Backbone, BuildContext, DecodingState, Ragged
 from mmkit_text.attention import Block, Layout, initialise
+from mmkit_text.linear import plain_linear
 
 
 class TransformerState(DecodingState):
@@ -78,7 +79,11 @@ class Transformer(Backbone):
 
     def logits(self, hidden: Float[Tensor, "n hidden_dim"]) -> Float[Tensor, "n vocabulary"]:
         """Scores by the output layer, or by the table itself (Press & Wolf 2017)."""
-        return functional.linear(hidden, self.table.weight if self.output is None else self.output.weight)
+        return functional.linear(hidden, self.table.weight) if self.output is None else self.output(hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The output layer, or the table."""
+        return (self.table.weight, None) if self.output is None else plain_linear(self.output)
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
         """States of the prompt, or of the target."""

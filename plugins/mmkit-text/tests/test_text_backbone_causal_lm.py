@@ -10,7 +10,7 @@ from mmkit_text import backbone_config, causal_lm
 from mmkit_text.characters import Characters
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mmkit import BuildContext, Ragged, SampleError
+from mmkit import BuildContext, Ragged, SampleError, Scores
 from mmkit.model.generate import OPTIONS, Decoder
 from mmkit.wiring.empty import empty_weights
 
@@ -53,6 +53,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "lfm2": small("lfm2", ("head_dim",), layer_types=["conv", "full_attention"]),
 }
 PADDED = ("gemma2", "bloom", "lfm2")
+NOT_LINEAR = ("gemma2", "gemma3", "cohere", "granite")  # soft caps and scales behind the output layer
 
 
 def reference(name: str) -> Any:
@@ -117,6 +118,45 @@ def test_steps_equal_teacher_forcing_after_reordering(name: str) -> None:
             state, order = state.reorder(torch.tensor([3, 2, 1])), order[[3, 2, 1]]
     hidden = backbone.step(first, inputs[:, 0])
     torch.testing.assert_close(hidden, expected[:, 0], atol=1e-4, rtol=1e-4)  # reordering left the first state alone
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("offset", [0, 7])
+def test_loss_equals_that_of_transformers_scores(monkeypatch: pytest.MonkeyPatch, name: str, offset: int) -> None:
+    monkeypatch.setattr("mmkit.cross_entropy._SCORES", {"cpu": 200})  # five rows at a time
+    backbone, model = make(name), reference(name)
+    assert (backbone.output_layer() is None) == (name in NOT_LINEAR)
+    (prompt, first), (target, second) = ragged(backbone, PROMPTS), ragged(backbone, TARGETS, 1)
+    wanted = torch.randint(0, 40 - offset, (16,), generator=torch.Generator().manual_seed(2))
+    hidden = backbone(prompt, target)
+    scores = Scores(hidden.values, hidden.lengths, backbone, offset, 40 - offset)
+    loss = scores.cross_entropy(target.replace(wanted))
+    rows = [torch.cat(pair) for pair in zip(first, second, strict=True)]
+    found = [
+        model(input_ids=row[None], use_cache=False).logits[0, -len(new) :]
+        for row, new in zip(rows, second, strict=True)
+    ]
+    expected = torch.nn.functional.cross_entropy(torch.cat(found)[:, offset:], wanted, reduction="sum")
+    torch.testing.assert_close(loss, expected, atol=0, rtol=1e-5)
+    torch.testing.assert_close(scores.logits(), torch.cat(found)[:, offset:], atol=2e-5, rtol=1e-5)
+    loss.backward()
+    expected.backward()
+    for (label, mine), (_, theirs) in zip(backbone.lm.named_parameters(), model.named_parameters(), strict=True):
+        if "embed" not in label and "wte" not in label:  # inputs were embedded before
+            torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_an_adapted_or_hooked_output_layer_is_not_taken_for_a_plain_one() -> None:
+    backbone = make("qwen3")
+    assert backbone.output_layer() is not None
+    handle = backbone.lm.lm_head.register_forward_hook(lambda module, given, out: out * 2)
+    assert backbone.output_layer() is None
+    handle.remove()
+    assert backbone.output_layer() is not None
+    backbone.lm.lm_head = torch.nn.Sequential(backbone.lm.lm_head, torch.nn.Tanh())
+    assert backbone.output_layer() is None
+    assert float(backbone.logits(torch.randn(2, 32) * 100).max()) <= 1
 
 
 @torch.no_grad()
