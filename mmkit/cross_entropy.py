@@ -7,6 +7,7 @@ double precision torch's own ``linear_cross_entropy`` does it. Any other scores 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -38,9 +39,10 @@ def linear_cross_entropy(
     Under autocast the products are in its type and everything else in float32. The backward pass works once.
     """
     device = hidden.device.type
-    cast = torch.is_autocast_enabled(device) and weight.dtype != torch.float64
+    able = torch.amp.is_autocast_available(device)
+    cast = able and torch.is_autocast_enabled(device) and weight.dtype != torch.float64
     kind = torch.get_autocast_dtype(device) if cast else weight.dtype
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device, enabled=False) if able else nullcontext():
         if label_smoothing == 0 and kind in (torch.float32, torch.float64) and hasattr(nn, "LinearCrossEntropyOptions"):
             rows = rows_at_once(weight.shape[0], hidden.device)
             options = nn.LinearCrossEntropyOptions(batch_chunk_size=max(1, min(rows, len(hidden))))
