@@ -15,26 +15,27 @@ FolderOption = Annotated[
 @cache.callback()
 def show(context: typer.Context, folder: FolderOption = None) -> None:
     """What is kept of each encoder: entries, size, last use. `mmkit cache clear` removes it."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
-
+    from mmkit.cli.output import show as show_table
     from mmkit.data.cache.folder import default_folder, encoders, size_text
 
     context.obj = root = folder or default_folder()
     if context.invoked_subcommand is not None:
         return
     kept = encoders(root)
-    narrow = [Column(name, no_wrap=True) for name in ("id", "entries", "size", "last use")]
-    table = Table(narrow[0], "encoder", "options", *narrow[1:])
-    for one in kept:
-        used = "now" if one.in_use else _date(one.used)
-        name = f"{one.node}: {one.component} {one.version}"
-        table.add_row(
-            one.folder.name, escape(name), escape(_options(one.options)), f"{one.entries:,}", size_text(one.size), used
+    rows = [
+        (
+            one.folder.name,
+            f"{one.node}: {one.component} {one.version}",
+            _options(one.options),
+            f"{one.entries:,}",
+            size_text(one.size),
+            "now" if one.in_use else _date(one.used),
         )
-    if kept:
-        Console().print(table)
+        for one in kept
+    ]
+    if rows:
+        columns = ("id", "encoder", "options", "entries", "size", "last use")
+        show_table(columns, rows, numbers=("entries", "size"), wrap="options")
     typer.echo(f"{len(kept)} encoders, {size_text(sum(one.size for one in kept))} in {root}")
 
 
