@@ -20,7 +20,17 @@ GROUPS = {
     "Using a model": ["build", "check", "train", "evaluate", "load", "Model", "plugins"],
     "Writing a plugin": [
         *("Component", "Config", "LocalPath", "hookimpl", "BuildContext", "Processor", "Encoder", "SoftAdapter"),
-        *("VocabularyAdapter", "Backbone", "DecodingState", "TaskHead", "Loss", "Metric", "Fittable", "HasAssets"),
+        *(
+            "VocabularyAdapter",
+            "Backbone",
+            "DecodingState",
+            "TaskHead",
+            "Scores",
+            "Loss",
+            "Metric",
+            "Fittable",
+            "HasAssets",
+        ),
         *("Item", "Batch", "Ragged", "api_version"),
     ],
     "Errors": [

@@ -76,10 +76,17 @@ class Ragged:
         return list(self.values.split(self.sizes))
 
     def select(self, items: Sequence[int]) -> "Ragged":
-        """These items, in this order."""
-        parts = self.split()
+        """These items, in this order; rows are copied only where the items do not lie next to each other."""
+        items = list(items)
         if not items:
             return Ragged(self.values[:0], self.lengths[:0])
+        if items == list(range(items[0], items[-1] + 1)):
+            first, last = items[0], items[-1] + 1
+            if last - first == len(self):
+                return self
+            start, rows = sum(self.sizes[:first]), sum(self.sizes[first:last])
+            return Ragged(self.values.narrow(0, start, rows), self.lengths[first:last])
+        parts = self.split()
         return Ragged.of([parts[index] for index in items])
 
     def positions(self) -> Int[Tensor, " total"]:

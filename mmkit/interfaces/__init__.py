@@ -6,6 +6,7 @@ from mmkit.interfaces.context import BuildContext
 from mmkit.interfaces.encoder import Encoder
 from mmkit.interfaces.head import Loss, Metric, TaskHead
 from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
+from mmkit.interfaces.scores import Scores
 
 __all__ = [
     "Backbone",
@@ -20,6 +21,7 @@ __all__ = [
     "Loss",
     "Metric",
     "Processor",
+    "Scores",
     "SoftAdapter",
     "TaskHead",
     "VocabularyAdapter",

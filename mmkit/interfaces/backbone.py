@@ -46,6 +46,11 @@ class Backbone(nn.Module, ABC):
         """Scores over the shared vocabulary for hidden states of target positions."""
         raise TypeError(f"{type(self).__name__} does not generate")
 
+    def output_layer(self) -> tuple[Float[Tensor, "vocabulary hidden_dim"], Float[Tensor, " vocabulary"] | None] | None:
+        """Weight and bias of the output layer where ``logits`` is that linear layer and nothing else; None where it
+        is not (a soft cap, a scale, an adapter of its own). With it, losses take less time."""
+        return None
+
     def prefill(self, prompt: Ragged) -> DecodingState:
         """Read the prompts and get ready to decode, one item a prompt."""
         raise TypeError(f"{type(self).__name__} does not generate")

@@ -34,8 +34,8 @@ class TaskHead(nn.Module, ABC):
     """One task.
 
     Attributes:
-        autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); the
-            features it then receives are hidden states of target positions.
+        autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); it
+            then learns from ``Scores``.
         reads_count: how many nodes it reads (2 for a contrastive head).
     """
 
@@ -57,7 +57,8 @@ class TaskHead(nn.Module, ABC):
     def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
         """The loss of a batch, one item of each ``features`` and of ``targets`` a sample.
 
-        An autoregressive head is given ``[logits]``: Float["targets vocabulary"] in place of hidden states.
+        An autoregressive head is given ``[scores]``, a ``Scores``: hidden states of target positions that know how they
+        are scored. ``scores.cross_entropy(targets)`` never holds all scores.
         """
 
     @abstractmethod

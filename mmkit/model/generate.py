@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from mmkit.errors import MmkitError, nearest
-from mmkit.interfaces import Backbone, VocabularyAdapter
+from mmkit.interfaces import Backbone, DecodingState, VocabularyAdapter
 from mmkit.model.batch import PackedBatch
 from mmkit.ragged import Ragged
 
@@ -79,38 +80,53 @@ class Decoder:
 
     def __init__(self, backbone: Backbone, vocabulary: VocabularyAdapter, offset: int) -> None:
         self.backbone, self.vocabulary, self.offset = backbone, vocabulary, offset
+        self.layer = backbone.output_layer()
 
-    def _scores(self, state: Any, last: Tensor) -> Float[Tensor, "items size"]:
-        """Log-probabilities of the next id of every item; the begin id is never chosen."""
+    def _logits(self, state: DecodingState, last: Tensor) -> Float[Tensor, "items size"]:
+        """Scores of the next id of every item; the begin id is never chosen."""
         hidden = self.backbone.step(state, self.backbone.embed(last + self.offset))
-        logits = self.backbone.logits(hidden)[:, self.offset : self.offset + self.vocabulary.size].float()
+        place = slice(self.offset, self.offset + self.vocabulary.size)
+        if self.layer is None or len(self.layer[0]) == self.vocabulary.size:
+            logits = self.backbone.logits(hidden)[:, place].float()
+        else:
+            weight, bias = self.layer
+            logits = functional.linear(hidden, weight[place], None if bias is None else bias[place]).float()
         if self.vocabulary.begin_id != self.vocabulary.end_id:
             logits[:, self.vocabulary.begin_id] = float("-inf")
-        return logits.log_softmax(-1)
+        return logits
 
+    @torch.inference_mode()
     def sample(self, prompt: Ragged, options: dict[str, Any]) -> list[list[int]]:
         """Greedy (temperature 0) or ancestral sampling; each item has a generator of its own, so that the result
-        is the same alone and in a batch."""
+        is the same alone and in a batch. Finished items leave the batch, a quarter of it at a time."""
         device, end = prompt.device, self.vocabulary.end_id
         last = torch.full((len(prompt),), self.vocabulary.begin_id, device=device)
         generators = [torch.Generator().manual_seed(int(options["seed"])) for _ in range(len(prompt))]
         state = self.backbone.prefill(prompt)
-        done = torch.zeros(len(prompt), dtype=torch.bool)
         rows: list[list[int]] = [[] for _ in range(len(prompt))]
+        batch, done = list(range(len(prompt))), set()
         for _ in range(int(options["max_new_tokens"])):
-            scores = self._scores(state, last)
+            logits = self._logits(state, last)
             if options["temperature"]:
-                chosen = _draw(scores.cpu(), options, generators)
+                scores = logits.log_softmax(-1).cpu()
+                ids = _draw(scores, options, [generators[item] for item in batch]).tolist()
             else:
-                chosen = scores.argmax(-1).cpu()
-            done |= chosen == end
-            for index in (~done).nonzero().flatten().tolist():
-                rows[index].append(int(chosen[index]))
-            if bool(done.all()):
+                ids = logits.max(-1).indices.tolist()  # faster than argmax on a CPU
+            for item, chosen in zip(batch, ids, strict=True):
+                if chosen == end:
+                    done.add(item)
+                elif item not in done:
+                    rows[item].append(chosen)
+            if len(done) == len(rows):
                 break
-            last = chosen.to(device)
+            alive = [place for place, item in enumerate(batch) if item not in done]
+            if len(alive) <= 0.75 * len(batch):
+                state = state.reorder(torch.tensor(alive, device=device))
+                batch, ids = [batch[place] for place in alive], [ids[place] for place in alive]
+            last = torch.tensor(ids, device=device)
         return rows
 
+    @torch.inference_mode()
     def beam(self, prompt: Ragged, options: dict[str, Any]) -> list[list[int]]:
         """Beam search that stops once ``beams`` hypotheses are finished (``early_stopping=True`` of transformers).
 
@@ -127,7 +143,7 @@ class Decoder:
         beams: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(items)]
         finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(items)]
         for length in range(1, most + 1):
-            scores = self._scores(state, last).view(items, width, -1)
+            scores = self._logits(state, last).log_softmax(-1).view(items, width, -1)
             size = scores.shape[-1]
             best, flat = (totals[..., None] + scores).view(items, -1).topk(min(2 * width, width * size))
             order, tokens = [], []

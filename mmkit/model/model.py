@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.errors import PluginError
-from mmkit.interfaces import Loss, Processor, VocabularyAdapter
+from mmkit.interfaces import Loss, Processor, Scores, VocabularyAdapter
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.cached import FeatureCache, encode
 from mmkit.model.lora import Lora
 from mmkit.model.prepare import Preparer
-from mmkit.ragged import Ragged
+from mmkit.ragged import Ragged, cat
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
 
@@ -125,6 +125,7 @@ class Run:
     def __init__(self, model: Model, batch: PackedBatch) -> None:
         self.model, self.batch = model, batch
         self.features: dict[str, tuple[Ragged, list[int]]] = {}
+        self.embedded: Tensor | None = None
         for name in batch.features:
             self._encode(name)
 
@@ -153,7 +154,9 @@ class Run:
         batch, backbone = self.batch, self.model.parts.backbones["backbone"]
         sources = [self.features[f"{name}.adapter"][0].values for name in batch.features]
         if batch.ids.shape[0] or not sources:
-            sources = [backbone.embed(batch.ids), *sources]
+            if self.embedded is None:
+                self.embedded = backbone.embed(batch.ids)
+            sources = [self.embedded, *sources]
         kind = sources[0].dtype
         table = torch.cat([source.to(kind) for source in sources]) if len(sources) > 1 else sources[0]
         return Ragged(table.index_select(0, batch.stream), batch.stream_lengths).select(samples)
@@ -200,8 +203,8 @@ class Run:
                 features = [self.read(node, samples) for node in plan[task].reads]
                 found[task] = heads[task].loss(features, self._targets(task, len(samples)))
         for node, tasks in decoding.items():
-            for task, logits in self.logits(node, tasks).items():
-                found[task] = heads[task].loss([logits], self._targets(task, len(logits)))
+            for task, scores in self.scores(node, tasks).items():
+                found[task] = heads[task].loss([scores], self._targets(task, len(scores)))
         return found
 
     def _targets(self, task: str, count: int) -> Ragged:
@@ -211,26 +214,36 @@ class Run:
             targets = Ragged(nothing, torch.zeros(count, dtype=torch.int64))
         return targets
 
-    def logits(self, node: str, tasks: Sequence[str]) -> dict[str, Ragged]:
-        """Teacher-forced scores over each task's output vocabulary, one row a target id."""
-        model, backbone = self.model, self.model.parts.backbones[node]
-        samples, inputs, targets = [], [], []
+    def scores(self, node: str, tasks: Sequence[str]) -> dict[str, Scores]:
+        """Teacher-forced states of each task's targets, one row a target id, with the way to their scores."""
+        backbone, samples = self.model.parts.backbones[node], [s for t in tasks for s in self.batch.of_task(t)]
+        inputs = cat([self._inputs(task) for task in tasks])
+        embedded = inputs.replace(self._embed(node, inputs.values))
+        hidden = backbone(self.prompt(node, samples), embedded)
+        scores, first = {}, 0
         for task in tasks:
             vocabulary, offset = self._vocabulary(task)
-            samples += self.batch.of_task(task)
-            targets.append(self._targets(task, len(self.batch.of_task(task))))
-            begin = targets[-1].values.new_full((1,), vocabulary.begin_id)
-            inputs += [piece + offset for ids in targets[-1].split() for piece in (begin, ids[:-1])]
-        lengths = torch.cat([target.lengths for target in targets])
-        embedded = Ragged(backbone.embed(torch.cat(inputs)), lengths)
-        hidden = backbone(self.prompt(node, samples), embedded).values
-        scores = {}
-        for task, target, states in zip(tasks, targets, hidden.split([sum(t.sizes) for t in targets]), strict=True):
-            vocabulary, offset = self._vocabulary(task)
-            scores[task] = target.replace(
-                model.parts.backbones[node].logits(states)[:, offset : offset + vocabulary.size]
-            )
+            states = hidden.select(range(first, first + len(self.batch.of_task(task))))
+            scores[task] = Scores(states.values, states.lengths, backbone, offset, vocabulary.size)
+            first += len(states)
         return scores
+
+    def _inputs(self, task: str) -> Ragged:
+        """What is read where a target id is predicted: the begin id, then the target without its last id."""
+        vocabulary, offset = self._vocabulary(task)
+        target = self._targets(task, len(self.batch.of_task(task)))
+        starts = target.offsets[:-1][target.lengths > 0].to(target.device)
+        return target.replace(target.values.roll(1).index_fill(0, starts, vocabulary.begin_id) + offset)
+
+    def _embed(self, node: str, ids: Tensor) -> Tensor:
+        """Embedded ids; those of the streams are looked up with them, for one gradient of the table instead of two."""
+        backbone = self.model.parts.backbones[node]
+        if node != "backbone" or self.embedded is not None:
+            return backbone.embed(ids)
+        streams = self.batch.ids.shape[0]
+        both = backbone.embed(torch.cat([self.batch.ids, ids]))
+        self.embedded, rows = both[:streams], both[streams:]
+        return rows
 
     def _vocabulary(self, task: str) -> tuple[VocabularyAdapter, int]:
         name = self.model.plan.tasks[task].output_modality

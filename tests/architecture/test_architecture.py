@@ -51,7 +51,17 @@ def test_public_names_are_pinned() -> None:
             "MmkitError",
             "Model",
         ),
-        *("PluginError", "Problem", "Processor", "Ragged", "SampleError", "SoftAdapter", "SpecError", "TaskHead"),
+        *(
+            "PluginError",
+            "Problem",
+            "Processor",
+            "Ragged",
+            "SampleError",
+            "Scores",
+            "SoftAdapter",
+            "SpecError",
+            "TaskHead",
+        ),
         *("TrainingError", "VocabularyAdapter", "api_version", "build", "check", "evaluate", "hookimpl", "load"),
         *("plugins", "train"),
     }

@@ -195,7 +195,8 @@ def compare(model: mmkit.Model, spec: dict[str, Any]) -> int:
         totals: dict[str, float] = {}
         fed: dict[str, int] = {}
         fed_here = [task for task in feeding if task in together.batch.tasks]
-        scores = together.logits("backbone", fed_here) if fed_here else {}
+        scores = together.scores("backbone", fed_here) if fed_here else {}
+        rows_of = {task: given.replace(given.logits()).split() for task, given in scores.items()}
         for index, sample in enumerate(samples):
             alone = Run(model, pack([sample], processors, feeding))
             for node in model.parts.dims:
@@ -204,8 +205,8 @@ def compare(model: mmkit.Model, spec: dict[str, Any]) -> int:
                 compared += len(here)
             if sample.task in feeding:
                 place = fed[sample.task] = fed.get(sample.task, -1) + 1
-                one = alone.logits("backbone", [sample.task])[sample.task].values
-                torch.testing.assert_close(scores[sample.task].split()[place], one, atol=1e-5, rtol=1e-5)
+                one = alone.scores("backbone", [sample.task])[sample.task].logits()
+                torch.testing.assert_close(rows_of[sample.task][place], one, atol=1e-5, rtol=1e-5)
             total = float(alone.losses()[sample.task].total)
             totals[sample.task] = totals.get(sample.task, 0.0) + total
         for task, loss in together.losses().items():

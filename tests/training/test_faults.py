@@ -134,7 +134,7 @@ def test_memory_that_does_not_suffice_says_what_to_change(
     spec["data"]["train"] = [{"task": "mood", "path": str(rows)}]
     spec["train"]["stages"][0] |= {"batch_size": 61, "steps": 2}
     spec["train"]["probe"] = probe
-    ran = run(spec, tmp_path / "model", before=little_memory(500_000_000))
+    ran = run(spec, tmp_path / "model", before=little_memory(150_000_000))
     assert ran.status == 2, ran.error
     lines = ran.error.splitlines()
     when = "in the probe of stage all, before its first step" if probe else "at step 1 of stage all"

@@ -54,7 +54,8 @@ def test_flops_counted_on_the_meta_device_are_those_worked_out_by_hand() -> None
     assert (rows["image.encoder"].flops, rows["image.encoder"].flops_per) == (2 * convolutions, "item")
     assert rows["image.adapter"].flops == 2 * 16 * 8 * 8
     assert rows["audio.adapter"].flops == 2 * 5 * (5 * 8) * 8
-    layers = 2 * (2 * (4 * 8 * 8 + 3 * 8 * 16) + 4 * budget.TOKENS * 8)
+    seen = budget.TOKENS * 3 // 4  # of a half that is prompt its own half, of the rest all rows
+    layers = 2 * (2 * (4 * 8 * 8 + 3 * 8 * 16) + 4 * seen * 8)
     scores = 2 * 8 * 30 // 2  # half of the tokens are targets
     assert (rows["backbone"].flops, rows["backbone"].flops_per) == (layers + scores, "token")
     assert all(rows[node].flops_counted for node in ("image.encoder", "audio.encoder", "audio.adapter", "backbone"))

@@ -82,8 +82,7 @@ def test_a_talker_reads_the_states_of_the_first_backbone(talker: dict[str, Any])
     alone = sum(Run(model, pack([one], model.processors(), ["speak"])).losses()["speak"].total for one in samples[::2])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-5)
     size = model.vocabularies["audio"].size
-    scores = run.logits("talker", ["speak"])["speak"]
-    assert scores.values.shape == (8, size)
+    assert run.scores("talker", ["speak"])["speak"].logits().shape == (8, size)
 
 
 def graph(mood: dict[str, Any]) -> dict[str, Any]:

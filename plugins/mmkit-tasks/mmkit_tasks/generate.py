@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.nn import functional
 
-from mmkit import BuildContext, Loss, Metric, PluginError, Ragged, SampleError, TaskHead, VocabularyAdapter
+from mmkit import BuildContext, Loss, Metric, PluginError, Ragged, SampleError, Scores, TaskHead, VocabularyAdapter
 from mmkit_tasks.metrics import OnlyText, text_metrics
 
 
@@ -54,10 +53,10 @@ class Generate(TaskHead):
         return torch.tensor(ids, dtype=torch.int64)
 
     def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
-        """Summed over target ids; ``features`` is ``[logits]``."""
-        logits = features[0].values.float()
-        total = functional.cross_entropy(logits, targets.values, reduction="sum", label_smoothing=self.label_smoothing)
-        return Loss(total, int(targets.values.shape[0]))
+        """Summed over target ids; ``features`` is ``[scores]``."""
+        scores = features[0]
+        assert isinstance(scores, Scores)
+        return Loss(scores.cross_entropy(targets, self.label_smoothing), int(targets.values.shape[0]))
 
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
         """Decode the generated ids of each sample."""

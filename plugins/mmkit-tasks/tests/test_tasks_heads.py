@@ -8,18 +8,38 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 import mmkit
-from mmkit import BuildContext, Ragged
+from mmkit import Backbone, BuildContext, Ragged, Scores
 
 DIM = BuildContext(dims=(6,))
+
+
+class Table(Backbone):
+    """Scores by a table."""
+
+    def __init__(self, rows: int, dim: int) -> None:
+        super().__init__()
+        self.token_dim = self.hidden_dim = dim
+        self.table = torch.nn.Embedding(rows, dim)
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.table(ids)
+
+    def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
+        return target or prompt
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden @ self.table.weight.t()
 
 
 def test_generate_target_ends_and_loss_is_that_of_every_id(make: Any, characters: Any, items: Any) -> None:
     head = make("generate", BuildContext(dims=(6,), vocabulary=characters), label_smoothing=0.1)
     targets = Ragged.of([head.target("ab"), head.target(""), head.target(["cab", "taxi"])])
     assert [t.tolist() for t in targets.split()] == [[3, 4, 1], [1], [5, 3, 4, 1]]
-    logits = items(targets.sizes, characters.size)
-    loss = head.loss([logits], targets)
-    expected = functional.cross_entropy(logits.values, targets.values, label_smoothing=0.1)
+    table = Table(characters.size + 3, 6)
+    hidden = items(targets.sizes, 6)
+    loss = head.loss([Scores(hidden.values, hidden.lengths, table, 3, characters.size)], targets)
+    logits = table.logits(hidden.values)[:, 3:]
+    expected = functional.cross_entropy(logits, targets.values, label_smoothing=0.1)
     torch.testing.assert_close(loss.total / loss.count, expected)
     assert head.predict([targets]) == ["ab", "", "cab"]
 

@@ -1,69 +1,94 @@
-"""Parts of a small transformer over packed rows: linear layers see no padding, attention sees a padded block."""
+"""Parts of a small transformer over packed rows: no layer and no attention sees padding."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import Ragged
+from mmkit_text.documents import Documents
+from mmkit_text.packed_kernels import attend
+from mmkit_text.slot_cache import SlotCache
+
+_KERNELS = ("varlen", "documents")
+Heads = Float[Tensor, "total heads head_dim"]
+Keys = Float[Tensor, "keys heads head_dim"]
+
+
+class Turns(NamedTuple):
+    """Cosine and sine of every row's rotations, Float["total 1 half"]; the same for all layers and heads."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, positions: Int[Tensor, " total"], head_dim: int, dtype: torch.dtype) -> "Turns":
+        """Base 10,000 (Su et al. 2021, section 3.4.2)."""
+        half = head_dim // 2
+        rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=positions.device) / half)
+        angles = positions[:, None] * rates
+        return cls(angles.cos().to(dtype)[:, None], angles.sin().to(dtype)[:, None])
+
+
+def rotate(x: Heads, turns: Turns) -> Heads:
+    """Rotary position embedding (Su et al. 2021, equation 34) within every head."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = turns
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class Layout:
-    """Where the packed rows of a batch go in a padded block."""
+    """Which rows of packed sequences see which.
 
-    def __init__(self, lengths: Int[Tensor, " items"], device: torch.device) -> None:
-        self.items, self.longest = len(lengths), int(lengths.max()) if len(lengths) else 0
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])[:-1]
-        within = torch.arange(int(lengths.sum())) - torch.repeat_interleave(offsets, lengths)
-        rows = torch.repeat_interleave(torch.arange(self.items) * self.longest, lengths)
-        self.index = (rows + within).to(device)
-        self.positions = within.to(device)
-        self.real = (torch.arange(self.longest)[None] < lengths[:, None]).to(device)
+    Args:
+        sizes: rows of every sequence. causal: a row sees no later one.
+        prompts: the first rows of every sequence that see each other whole, where the rest is causal (Raffel et al.
+            2020, prefix LM).
+    """
 
-    def pad(self, values: Float[Tensor, "total dim"]) -> Float[Tensor, "items longest dim"]:
-        """Padded with zeros on the right."""
-        block = values.new_zeros(self.items * self.longest, values.shape[1]).index_copy(0, self.index, values)
-        return block.view(self.items, self.longest, values.shape[1])
+    def __init__(
+        self, sizes: Sequence[int], device: torch.device, causal: bool = True, prompts: Sequence[int] | None = None
+    ) -> None:
+        self.whole = Documents.of(sizes, device, kernels=_KERNELS, causal=causal)
+        self.positions = torch.cat([torch.arange(0), *(torch.arange(size) for size in sizes)]).to(device)
+        self.prompts: Documents | None = None
+        if prompts is not None:
+            self.prompts = Documents.of(prompts, device, kernels=_KERNELS, causal=False)
+            rest = [size - prompt for size, prompt in zip(sizes, prompts, strict=True)]
+            self.rest = Documents.of(rest, device, kernels=_KERNELS, keys=self.whole)
 
-    def unpad(self, block: Float[Tensor, "items longest dim"]) -> Float[Tensor, "total dim"]:
-        """The real rows."""
-        return block.flatten(0, 1).index_select(0, self.index)
+    def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
+        """Every sequence attends to itself."""
+        if self.prompts is None or not len(query):
+            return across(query, key, value, self.whole)
+        pieces = [size for pair in zip(self.prompts.sizes, self.rest.sizes, strict=True) for size in pair]
+        first, own_keys, own_values = (torch.cat(part.split(pieces)[::2]) for part in (query, key, value))
+        prompts = across(first, own_keys, own_values, self.prompts)
+        rest = across(torch.cat(query.split(pieces)[1::2]), key, value, self.rest)
+        both = zip(prompts.split(self.prompts.sizes), rest.split(self.rest.sizes), strict=True)
+        return torch.cat([piece for pair in both for piece in pair])
 
 
-def rotate(x: Float[Tensor, "total dim"], positions: Int[Tensor, " total"], heads: int) -> Float[Tensor, "total dim"]:
-    """Rotary position embedding (Su et al. 2021, equation 34), base 10,000, within every head."""
-    half = x.shape[1] // heads // 2
-    rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=x.device) / half)
-    angles = positions[:, None] * rates
-    cos, sin = angles.cos().to(x.dtype)[:, None], angles.sin().to(x.dtype)[:, None]
-    first, second = x.view(x.shape[0], heads, 2, half).unbind(2)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(1)
+def across(query: Heads, key: Keys, value: Keys, documents: Documents) -> Float[Tensor, "total dim"]:
+    """Attention of packed rows to packed rows."""
+    query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+    return attend(query, key, value, documents)[0].flatten(1)
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values can be kept between decoding steps."""
+    """The projections of multi-head attention."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(dim, dim, bias=False) for _ in range(4))
 
-    def split(self, block: Float[Tensor, "items n dim"]) -> Float[Tensor, "items heads n head_dim"]:
+    def split(self, rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n heads head_dim"]:
         """Heads apart."""
-        return block.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def attend(
-        self,
-        query: Float[Tensor, "items heads n head_dim"],
-        key: Float[Tensor, "items heads m head_dim"],
-        value: Float[Tensor, "items heads m head_dim"],
-        mask: Bool[Tensor, "items #n m"],
-    ) -> Float[Tensor, "items n dim"]:
-        """Scaled dot products where ``mask`` is True; the output projection is left to the caller."""
-        read = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None])
-        return read.transpose(1, 2).flatten(2)
+        return rows.unflatten(-1, (self.heads, -1))
 
 
 class FeedForward(nn.Module):
@@ -79,6 +104,15 @@ class FeedForward(nn.Module):
         return self.down(functional.silu(self.gate(x)) * self.up(x))
 
 
+class Memory(NamedTuple):
+    """Keys and values of an encoder's states, one zero row before each item's own: an item without states attends to
+    that alone."""
+
+    key: Keys
+    value: Keys
+    sizes: tuple[int, ...]
+
+
 class Block(nn.Module):
     """Pre-norm self-attention, optional cross-attention, feed-forward."""
 
@@ -90,34 +124,40 @@ class Block(nn.Module):
         self.forward_norm, self.feed_forward = nn.RMSNorm(dim), FeedForward(dim, hidden)
         self.dropout = nn.Dropout(dropout)
 
-    def keys(self, x: Float[Tensor, "total dim"], positions: Int[Tensor, " total"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values, packed."""
-        normed, heads = self.norm(x), self.attention.heads
-        query = rotate(self.attention.query(normed), positions, heads)
-        key = rotate(self.attention.key(normed), positions, heads)
-        return query, key, self.attention.value(normed)
+    def keys(self, x: Float[Tensor, "total dim"], turns: Turns) -> tuple[Heads, Heads, Heads]:
+        """Rotated queries and keys, and values."""
+        normed, own = self.norm(x), self.attention
+        query, key, value = (own.split(project(normed)) for project in (own.query, own.key, own.value))
+        return rotate(query, turns), rotate(key, turns), value
 
-    def memory(self, states: Ragged, layout: Layout) -> tuple[Tensor, Tensor]:
-        """Keys and values of an encoder's states for cross-attention, with a zero row in front: an item without
-        any states attends to that alone."""
+    def memory(self, states: Float[Tensor, "total dim"], sizes: Sequence[int]) -> Memory:
+        """What cross-attention reads of an encoder's states."""
         assert self.cross is not None
-        blocks = [layout.pad(project(states.values)) for project in (self.cross.key, self.cross.value)]
-        key, value = (self.cross.split(functional.pad(block, (0, 0, 1, 0))) for block in blocks)
-        return key, value
+        zero = states.new_zeros(1, states.shape[1])
+        parts = []
+        for project in (self.cross.key, self.cross.value):
+            rows = project(states)
+            pieces = [piece for item in rows.split(list(sizes)) for piece in (zero.to(rows.dtype), item)]
+            parts.append(self.cross.split(torch.cat(pieces)))
+        return Memory(parts[0], parts[1], tuple(size + 1 for size in sizes))
 
-    def read(self, x: Tensor, layout: Layout, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """Cross-attention of packed rows."""
+    def read(self, x: Float[Tensor, "total dim"], memory: Memory, readers: Documents) -> Float[Tensor, "total dim"]:
+        """Cross-attention."""
         assert self.cross is not None
         assert self.cross_norm is not None
-        query = self.cross.split(layout.pad(self.cross.query(self.cross_norm(x))))
-        return x + self.dropout(self.cross.out(layout.unpad(self.cross.attend(query, *memory, mask))))
+        query = self.cross.split(self.cross.query(self.cross_norm(x)))
+        return x + self.dropout(self.cross.out(across(query, memory.key, memory.value, readers)))
 
-    def read_step(self, x: Float[Tensor, "items dim"], memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    def read_step(self, x: Float[Tensor, "items dim"], memory: SlotCache, layer: int) -> Float[Tensor, "items dim"]:
         """Cross-attention of one row an item."""
         assert self.cross is not None
         assert self.cross_norm is not None
-        query = self.cross.split(self.cross.query(self.cross_norm(x))[:, None])
-        return x + self.dropout(self.cross.out(self.cross.attend(query, *memory, mask)[:, 0]))
+        query = self.cross.split(self.cross.query(self.cross_norm(x)))[:, :, None]
+        return x + self.dropout(self.cross.out(memory.read(layer, query).flatten(1)))
+
+    def add(self, x: Float[Tensor, "n dim"], read: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+        """What self-attention read, into the stream."""
+        return x + self.dropout(self.attention.out(read))
 
     def finish(self, x: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         """The feed-forward half."""
@@ -126,17 +166,15 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "total dim"],
-        positions: Int[Tensor, " total"],
+        turns: Turns,
         layout: Layout,
-        mask: Bool[Tensor, "items n m"],
-        memory: tuple[Tensor, Tensor, Tensor] | None = None,
+        memory: Memory | None = None,
+        readers: Documents | None = None,
     ) -> Float[Tensor, "total dim"]:
-        """``mask``: who sees whom in self-attention; ``memory``: keys, values and mask of the encoder."""
-        query, key, value = (self.attention.split(layout.pad(part)) for part in self.keys(x, positions))
-        read = layout.unpad(self.attention.attend(query, key, value, mask))
-        x = x + self.dropout(self.attention.out(read))
-        if memory is not None:
-            x = self.read(x, layout, memory[:2], memory[2])
+        """``memory`` is read by cross-attention; ``readers`` says which of its rows each item reads."""
+        x = self.add(x, layout.attend(*self.keys(x, turns)))
+        if memory is not None and readers is not None:
+            x = self.read(x, memory, readers)
         return self.finish(x)
 
 

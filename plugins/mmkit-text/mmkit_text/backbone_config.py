@@ -72,9 +72,10 @@ class _LmConfig(Config):
 class CausalLmConfig(_LmConfig):
     """Settings of ``causal-lm``."""
 
-    attention: Literal["packed", "sdpa", "eager"] = Field(
+    attention: Literal["packed", "varlen", "flex", "documents", "sdpa", "eager"] = Field(
         "packed",
-        description="packed: no padding, where the architecture allows it; sdpa and eager pad the batch.",
+        description="packed: no padding, where the architecture allows it, with the fastest of varlen (kernels of a GPU), "
+        "flex (FlexAttention) and documents (one after another) that fits; sdpa and eager pad the batch.",
     )
 
 

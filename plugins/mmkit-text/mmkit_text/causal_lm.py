@@ -2,34 +2,25 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
-from mmkit_text.lm_cache import select
-from mmkit_text.lm_scores import score
+from mmkit_text.documents import KERNELS, Documents
+from mmkit_text.lean_step import LeanStep
+from mmkit_text.linear import few_rows, plain_linear
+from mmkit_text.lm_decoding import PaddedState, SlotState, agree
+from mmkit_text.lm_scores import score, scores_are_linear
 from mmkit_text.lm_source import PositionLimit, load_lm, mixes_rows, table_of
-from mmkit_text.packed_attention import packed
-
-
-class CausalLmState(DecodingState):
-    """The cache, which of its places are real (padding is on the left), and the next position of every item."""
-
-    def __init__(
-        self, cache: Any, real: Bool[Tensor, "items n"], positions: Int[Tensor, " items"], longest: list[int]
-    ) -> None:
-        self.cache, self.real, self.positions, self.longest = cache, real, positions, longest
-
-    def reorder(self, items: Int[Tensor, " beams"]) -> "CausalLmState":
-        """Select items."""
-        real, positions = self.real.index_select(0, items), self.positions.index_select(0, items)
-        return CausalLmState(select(self.cache, items), real, positions, self.longest)
+from mmkit_text.packed_attention import Step, packed
+from mmkit_text.slot_cache import SlotCache
 
 
 class CausalLm(Backbone):
@@ -38,9 +29,10 @@ class CausalLm(Backbone):
     Args:
         lm: a model of ``AutoModelForCausalLM``. generates: keep the output layer.
         packs: rows of all samples run as one sequence with ``packed_attention``; else a batch padded on the right.
+        attention: the kernel of packed rows, by name.
     """
 
-    def __init__(self, lm: PreTrainedModel, generates: bool, packs: bool) -> None:
+    def __init__(self, lm: PreTrainedModel, generates: bool, packs: bool, attention: str = "packed") -> None:
         super().__init__()
         output = lm.get_output_embeddings()
         text = lm.config.get_text_config()
@@ -48,6 +40,9 @@ class CausalLm(Backbone):
         self.hidden_dim = text.hidden_size if output is None else cast("Any", output).weight.shape[1]
         self.generates, self.packs = generates, packs and not mixes_rows(lm)
         self.limit = PositionLimit(lm)
+        self.kernels = (attention,) if attention in KERNELS else KERNELS
+        self._slots: bool | None = None
+        self._lean = False
         self.lm: Any = lm if generates else lm.base_model
         self._takes = set(inspect.signature(self.trunk.forward).parameters)
         if generates and "past_key_values" not in self._takes:
@@ -69,7 +64,18 @@ class CausalLm(Backbone):
         """The model's own scores: output layer, scale, soft cap, bias."""
         if not self.generates:
             return super().logits(hidden)
+        layer = self.output_layer()
+        if layer is not None:
+            return few_rows(hidden, *layer)
         return score(self.lm, self.trunk, hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The model's output layer, where its scores are that layer's and nothing else."""
+        return plain_linear(self.lm.get_output_embeddings()) if self._linear else None
+
+    @cached_property
+    def _linear(self) -> bool:
+        return self.generates and scores_are_linear(self.lm, self.trunk)
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
         """States of the prompt, or of the target read after the prompt.
@@ -86,8 +92,8 @@ class CausalLm(Backbone):
         rows = torch.arange(len(target.values)) + torch.repeat_interleave(prompt.lengths.cumsum(0), target.lengths)
         return target.replace(states.values.index_select(0, rows.to(states.device)))
 
-    def _run(self, tokens: Ragged) -> Ragged:
-        """All states of whole sequences."""
+    def _run(self, tokens: Ragged, cache: SlotCache | None = None) -> Ragged:
+        """All states of whole sequences, whose keys and values ``cache`` takes."""
         self.limit.check(tokens.sizes)
         if tokens.values.shape[0] == 0:
             return tokens.replace(tokens.values.new_zeros(0, self.hidden_dim))
@@ -95,11 +101,13 @@ class CausalLm(Backbone):
             padded, real = tokens.to_padded()
             states = self._trunk(padded, real, torch.arange(padded.shape[1], device=padded.device).expand_as(real))
             return Ragged.from_padded(states, tokens.lengths)
-        # the mask of ones keeps transformers from guessing documents out of the positions
-        ones = torch.ones(1, len(tokens.values), dtype=torch.bool, device=tokens.device)
-        with packed(tokens.sizes, tokens.device):
-            states = self._trunk(tokens.values[None], ones, tokens.positions()[None])
+        with packed(Documents.of(tokens.sizes, tokens.device, kernels=self.kernels, cache=cache)):
+            states = self._trunk(tokens.values[None], self._ones(1, len(tokens.values)), tokens.positions()[None])
         return tokens.replace(states[0])
+
+    def _ones(self, *shape: int) -> Tensor:
+        """The mask that keeps transformers from guessing documents out of the positions."""
+        return torch.ones(shape, dtype=torch.bool, device=table_of(self.lm).device)
 
     def _trunk(self, tokens: Tensor, real: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """One call of the model. Without ``cache`` none is made: packed positions in a cache would leak."""
@@ -110,24 +118,69 @@ class CausalLm(Backbone):
         states: Tensor = self.trunk(inputs_embeds=tokens, **known).last_hidden_state
         return states
 
-    def prefill(self, prompt: Ragged) -> CausalLmState:
-        """Read the prompts, padded on the left."""
+    def prefill(self, prompt: Ragged) -> DecodingState:
+        """Read the prompts: packed, into places allocated ahead, or padded on the left."""
         self.limit.check(prompt.sizes)
+        if self._uses_slots():
+            return self._prefill_slots(prompt)
         padded, real = prompt.to_padded(side="left")
         cache = DynamicCache(config=self.lm.config)
         if padded.shape[1]:
             self._trunk(padded, real, (real.cumsum(1) - 1).clamp(min=0), cache)
-        return CausalLmState(cache, real, prompt.lengths.to(prompt.device), [max(prompt.sizes, default=0)])
+        return PaddedState(cache, real, prompt.lengths.to(prompt.device), max(prompt.sizes, default=0))
+
+    def _prefill_slots(self, prompt: Ragged) -> SlotState:
+        cache, lean = SlotCache(prompt.sizes), LeanStep.of(self.trunk) if self._lean else None
+        if prompt.values.shape[0]:
+            self._run(prompt, cache)
+        return SlotState(cache, prompt.lengths.to(prompt.device), max(prompt.sizes, default=0), lean)
 
     def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
         """Append one token to every item."""
-        assert isinstance(state, CausalLmState)
-        state.longest = [state.longest[0] + 1]
-        self.limit.check(state.longest)
-        state.real = functional.pad(state.real, (0, 1), value=True)
-        states = self._trunk(tokens[:, None], state.real, state.positions[:, None], state.cache)
+        assert isinstance(state, (SlotState, PaddedState))
+        state.furthest += 1
+        self.limit.check([state.furthest])
+        if isinstance(state, SlotState):
+            state.cache.advance()
+            states = self._step(state, tokens.to(table_of(self.lm).dtype))
+        else:
+            state.real = functional.pad(state.real, (0, 1), value=True)
+            states = self._trunk(tokens[:, None], state.real, state.positions[:, None], state.cache)[:, 0]
         state.positions = state.positions + 1
-        return states[:, 0]
+        return states
+
+    def _step(self, state: SlotState, tokens: Tensor) -> Tensor:
+        if state.lean is not None and not torch.is_grad_enabled():
+            return state.lean(tokens, state.positions, state.cache)
+        with packed(Step(state.cache)):
+            return self._trunk(tokens[:, None], self._ones(len(tokens), 1), state.positions[:, None])[:, 0]
+
+    def _uses_slots(self) -> bool:
+        """Whether places allocated ahead, and then the lean step, give this architecture's own states. It is tried, once:
+        two items step by step against teacher forcing. What does not pass decodes with a cache of transformers."""
+        chunks = "chunked_attention" in (getattr(self.lm.config.get_text_config(), "layer_types", None) or [])
+        if not self.packs or self.training or chunks:
+            return False
+        if self._slots is None:
+            self._slots = self._try()
+            self._lean = self._slots and LeanStep.of(self.trunk) is not None  # now ``_prefill_slots`` takes it
+            self._lean = self._lean and self._try()
+        return self._slots
+
+    def _try(self) -> bool:
+        try:
+            return self._steps_agree()
+        except Exception:  # whatever an architecture needs besides, this way is then not its way
+            return False
+
+    @torch.no_grad()
+    def _steps_agree(self) -> bool:
+        rows = torch.arange(10, device=table_of(self.lm).device) % table_of(self.lm).shape[0]
+        tokens = self.embed(rows)
+        prompt, target = Ragged(tokens[:4], torch.tensor([3, 1])), Ragged(tokens[4:], torch.tensor([3, 3]))
+        state, inputs = self._prefill_slots(prompt), tokens[4:].unflatten(0, (2, 3))
+        got = torch.stack([self.step(state, inputs[:, step]) for step in range(3)], dim=1)
+        return agree(got.flatten(0, 1), self(prompt, target).values)
 
     def save_assets(self, folder: Path) -> None:
         """``config.json``."""
@@ -159,4 +212,4 @@ def build(
         dtype=dtype,
         attention=attention,
     )
-    return CausalLm(lm, context.generates, packs)
+    return CausalLm(lm, context.generates, packs, attention)

@@ -51,11 +51,37 @@ def score(
 
     Architectures differ in what they do after the trunk; their own code stays the only place that knows.
     """
+    return _run(lm, {_name(lm, trunk): _Given(trunk, hidden[None])}, hidden)
+
+
+def _name(lm: nn.Module, module: nn.Module | None) -> str:
+    return next(name for name, child in lm.named_children() if child is module)
+
+
+def _run(lm: PreTrainedModel, instead: dict[str, nn.Module], hidden: Tensor) -> Tensor:
+    """Scores of hidden states with some children replaced."""
     view = copy.copy(lm)
-    name = next(name for name, child in lm.named_children() if child is trunk)
-    view.__dict__["_modules"] = {**lm._modules, name: _Given(trunk, hidden[None])}
+    view.__dict__["_modules"] = {**lm._modules, **instead}
     given: dict[str, Any] = {"inputs_embeds": hidden[None], "use_cache": False}
     if lm.config.is_encoder_decoder:
         given = {"encoder_outputs": _States(hidden[None]), "decoder_inputs_embeds": hidden[None], "use_cache": False}
     scores: Tensor = view(**given).logits
     return torch.squeeze(scores, 0)
+
+
+@torch.no_grad()
+def scores_are_linear(lm: PreTrainedModel, trunk: nn.Module) -> bool:
+    """Whether the scores are those of the output layer and nothing else. It is tried: a small layer in its place,
+    from tiny to huge weights, must come through ``lm.forward`` unchanged."""
+    layer = lm.get_output_embeddings()
+    if not isinstance(layer, nn.Linear):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    probe, hidden = nn.Linear(layer.in_features, 8), torch.randn(4, layer.in_features, generator=generator)
+    weight = torch.randn(probe.weight.shape, generator=generator) * torch.logspace(-3, 3, 8)[:, None]
+    probe.load_state_dict({"weight": weight, "bias": weight[:, 0]})
+    try:
+        given = {_name(lm, trunk): _Given(trunk, hidden[None]), _name(lm, layer): probe}
+        return torch.equal(_run(lm, given, hidden), probe(hidden))
+    except Exception:  # whatever an architecture needs besides, its scores are then not known to be linear
+        return False

@@ -100,7 +100,7 @@ def _nearest(got: str, allowed: Any) -> str:
 def _attention(kind: type[PreTrainedModel], settings: PreTrainedConfig, wanted: str) -> tuple[str | None, bool]:
     """transformers' name of the attention function, and whether it reads packed rows: attention alone mixes rows,
     so a model with convolutions or recurrence gets a padded batch."""
-    if wanted != "packed":
+    if wanted in ("auto", "sdpa", "eager"):
         return (None if wanted == "auto" else wanted), False
     from mmkit_text import packed_attention
 
@@ -109,6 +109,11 @@ def _attention(kind: type[PreTrainedModel], settings: PreTrainedConfig, wanted: 
     able = bool(kind._supports_sdpa and kind._supports_attention_backend and not kind._is_stateful and attends)
     if able:
         return packed_attention.NAME, True
+    if wanted != "packed":
+        raise PluginError(
+            f"{settings.model_type!r} cannot read packed rows, so attention: {wanted} is not to be had; "
+            "fix: attention: packed pads where it has to"
+        )
     return None, False
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mmkit import Backbone, BuildContext, DecodingState, Ragged
+from mmkit_text.linear import plain_linear
 
 
 class LstmState(DecodingState):
@@ -71,6 +72,10 @@ class Lstm(Backbone):
         if self.output is None:
             return super().logits(hidden)
         return self.output(hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The linear layer."""
+        return plain_linear(self.output)
 
     def prefill(self, prompt: Ragged) -> LstmState:
         """Read the prompts."""

@@ -1,89 +1,47 @@
 """Attention over documents laid end to end, for any transformers model that takes custom attention functions.
 
 The documents travel as the "attention mask" of the model: ``AttentionMaskInterface`` makes them once a forward pass,
-and every layer hands them to the attention function, also when gradient checkpointing runs the layer again.
-Without documents both functions are transformers' own ``sdpa``, so that one model trains packed and decodes padded.
+and every layer hands them to the attention function, also when gradient checkpointing runs the layer again. The cache
+of a decoding loop travels the same way. Without either, both functions are transformers' own ``sdpa``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from mmkit import PluginError
+from mmkit_text.documents import Documents
+from mmkit_text.packed_kernels import attend
+from mmkit_text.slot_cache import SlotCache
 
 NAME = "mmkit_packed"
-_FILL = 0.75  # documents attend together when the shortest is at least this long, relative to the longest
 
 
 @dataclass(frozen=True)
-class Group:
-    """Documents of similar length, attended to in one padded block.
+class Step:
+    """One new row of every item in a cache; ``window`` is how many rows it sees, itself included."""
 
-    Attributes:
-        rows: where each place of the block is in the packed rows, documents one after the other; padding repeats row 0.
-        real: places that are not padding. longest: places a document.
-    """
-
-    rows: Int[Tensor, " places"]
-    real: Int[Tensor, " real"]
-    keys: Bool[Tensor, "documents longest"]
-    longest: int
+    cache: SlotCache
+    window: int | None = None
 
 
-@dataclass(frozen=True)
-class Documents:
-    """The documents of one packed sequence.
-
-    Attributes:
-        groups: every document in one of them. order: puts the rows of all groups back in packed order.
-        mask: who sees whom by places within a document; None: causal.
-    """
-
-    groups: tuple[Group, ...]
-    order: Int[Tensor, " total"]
-    longest: int
-    mask: Bool[Tensor, "1 1 longest longest"] | None = None
-
-    @classmethod
-    def of(cls, sizes: Sequence[int], device: torch.device) -> "Documents":
-        """Group documents of these lengths; all arithmetic is on the CPU."""
-        lengths = torch.tensor(sizes, dtype=torch.int64)
-        starts = lengths.cumsum(0) - lengths
-        ranked = sorted((i for i, size in enumerate(sizes) if size), key=lambda i: -sizes[i])
-        packs: list[list[int]] = []
-        for index in ranked:
-            if packs and sizes[index] >= _FILL * sizes[packs[-1][0]]:
-                packs[-1].append(index)
-            else:
-                packs.append([index])
-        groups, order = [], []
-        for pack in packs:
-            longest, members = sizes[pack[0]], torch.tensor(pack)
-            keys = torch.arange(longest)[None] < lengths[members][:, None]
-            rows = ((starts[members][:, None] + torch.arange(longest)[None]) * keys).flatten()
-            real = keys.flatten().nonzero().flatten()
-            order.append(rows[real])
-            groups.append(Group(rows.to(device), real.to(device), keys.to(device), longest))
-        return cls(tuple(groups), torch.cat(order).argsort().to(device), max(sizes))
-
-
-_CURRENT: ContextVar[Documents | None] = ContextVar("mmkit_packed_documents", default=None)
+_CURRENT: ContextVar[Documents | Step | None] = ContextVar("mmkit_packed", default=None)
+_FIX = "; fix: set attention: sdpa or attention: eager in the backbone's settings"
 
 
 @contextmanager
-def packed(sizes: Sequence[int], device: torch.device) -> Iterator[None]:
-    """Inside, a model with this attention reads one packed sequence of documents of these lengths."""
-    token = _CURRENT.set(Documents.of(sizes, device))
+def packed(what: Documents | Step) -> Iterator[None]:
+    """Inside, a model with this attention reads one packed sequence of documents, or the next row of cached items."""
+    token = _CURRENT.set(what)
     try:
         yield
     finally:
@@ -91,14 +49,32 @@ def packed(sizes: Sequence[int], device: torch.device) -> Iterator[None]:
 
 
 def mask(**options: Any) -> Any:
-    """``AttentionMaskInterface`` function: the documents with the model's own mask for the longest of them (sliding
-    windows and the like), or transformers' mask where nothing is packed."""
-    documents = _CURRENT.get()
-    if documents is None:
+    """``AttentionMaskInterface`` function: what is read, with what the model wants beside causal order (sliding windows
+    and the like), or transformers' mask where nothing is packed."""
+    current, local = _CURRENT.get(), options.get("local_size")
+    if current is None:
         return sdpa_mask(**options)
-    size = {"batch_size": 1, "q_length": documents.longest, "kv_length": documents.longest}
+    rule = options.get("mask_function", causal_mask_function)
+    if rule is causal_mask_function:
+        return current
+    if isinstance(current, Step):
+        return replace(current, window=local)
+    if local is not None and not options.get("use_vmap") and _slides(rule, local, current.longest):
+        return replace(current, window=local)
+    size = {"batch_size": 1, "q_length": current.longest, "kv_length": current.longest}
     plain = {"q_offset": 0, "kv_offset": 0, "attention_mask": None, "allow_is_bidirectional_skip": False}
-    return replace(documents, mask=sdpa_mask(**{**options, **size, **plain}))
+    dense = sdpa_mask(**{**options, **size, **plain, "allow_is_causal_skip": False})
+    return replace(current, mask=dense, rule=rule)
+
+
+def _slides(rule: Any, window: int, longest: int) -> bool:
+    """Whether a mask function is a causal sliding window, seen at the rows where it could differ from one."""
+    rows = torch.tensor(sorted({row for row in (0, window - 1, window, window + 1, longest - 1) if 0 <= row < longest}))
+    keys = torch.arange(longest)
+    zero = torch.zeros((), dtype=torch.int64)
+    seen = rule(zero, zero, rows[:, None], keys[None])
+    distance = rows[:, None] - keys[None]
+    return torch.equal(torch.as_tensor(seen).expand(distance.shape), (distance >= 0) & (distance < window))
 
 
 def attention(
@@ -116,7 +92,7 @@ def attention(
     Raises:
         PluginError: the model's attention needs something that this function does not do.
     """
-    if not isinstance(attention_mask, Documents):
+    if not isinstance(attention_mask, (Documents, Step)):
         if _CURRENT.get() is not None:
             raise PluginError(f"{type(module).__name__} makes its own masks and cannot read packed rows{_FIX}")
         return sdpa_attention_forward(
@@ -125,30 +101,13 @@ def attention(
     for name in ("softcap", "s_aux", "position_bias"):
         if options.get(name) is not None:
             raise PluginError(f"{type(module).__name__} attends with {name!r}, which packed rows do not have{_FIX}")
-    flat = [part[0].transpose(0, 1) for part in (query, key, value)]
-    outputs = [_attend(group, flat, attention_mask.mask, dropout, scaling) for group in attention_mask.groups]
-    return torch.cat(outputs).index_select(0, attention_mask.order)[None], None
-
-
-_FIX = "; fix: set attention: sdpa or attention: eager in the backbone's settings"
-
-
-def _attend(
-    group: Group, parts: Sequence[Tensor], mask: Tensor | None, dropout: float, scaling: float | None
-) -> Shaped[Tensor, "real heads value_dim"]:
-    heads = parts[0].shape[1]
-    blocks = []
-    for part in parts:
-        block = part.index_select(0, group.rows).view(-1, group.longest, *part.shape[1:]).transpose(1, 2)
-        blocks.append(block if block.shape[1] == heads else block.repeat_interleave(heads // block.shape[1], dim=1))
-    if mask is not None:  # a place always sees itself, so that no row of padding is empty
-        own = torch.eye(group.longest, dtype=torch.bool, device=mask.device)
-        mask = (mask[:, :, : group.longest, : group.longest] & group.keys[:, None, None]) | own
-    query, key, value = blocks
-    read = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling, is_causal=mask is None
-    )
-    return read.transpose(1, 2).flatten(0, 1).index_select(0, group.real)
+    if isinstance(attention_mask, Step):
+        layer, cache = int(module.layer_idx), attention_mask.cache  # type: ignore[arg-type]
+        cache.write(layer, key, value)
+        return cache.read(layer, query, attention_mask.window, scaling), None
+    if attention_mask.cache is not None:
+        attention_mask.cache.fill(int(module.layer_idx), key, value)  # type: ignore[arg-type]
+    return attend(query, key, value, attention_mask, dropout, scaling), None
 
 
 AttentionInterface.register(NAME, attention)

@@ -1,6 +1,7 @@
 """Any encoder-decoder language model of transformers (T5, BART, Marian …) as a backbone."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit_text.linear import plain_linear
 from mmkit_text.lm_cache import select
-from mmkit_text.lm_scores import score
+from mmkit_text.lm_scores import score, scores_are_linear
 from mmkit_text.lm_source import PositionLimit, load_lm, table_of
 
 
@@ -61,8 +63,22 @@ class Seq2SeqLm(Backbone):
         """The model's own scores: output layer, scale, soft cap, bias."""
         if not self.generates:
             return super().logits(hidden)
+        if self._linear:
+            return self.lm.get_output_embeddings()(hidden)
+        return score(self.lm, self._trunk, hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The model's output layer, where its scores are that layer's and nothing else."""
+        return plain_linear(self.lm.get_output_embeddings()) if self._linear else None
+
+    @cached_property
+    def _linear(self) -> bool:
+        return self.generates and scores_are_linear(self.lm, self._trunk)
+
+    @property
+    def _trunk(self) -> Any:
         trunk = self.lm.base_model
-        return score(self.lm, self.lm.get_decoder() if trunk is self.lm else trunk, hidden)
+        return self.lm.get_decoder() if trunk is self.lm else trunk
 
     def _encode(self, prompt: Ragged) -> tuple[Tensor, Tensor]:
         """Padded states of the prompts, and which are real."""

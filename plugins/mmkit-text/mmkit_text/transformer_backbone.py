@@ -1,41 +1,31 @@
 """A small transformer from scratch: a decoder that reads the prompt as a prefix, or an encoder and a decoder."""
 
+from dataclasses import replace
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmkit import Backbone, BuildContext, DecodingState, Ragged
-from mmkit_text.attention import Block, Layout, initialise
+from mmkit_text.attention import Block, Layout, Memory, Turns, initialise
+from mmkit_text.documents import Documents
+from mmkit_text.linear import plain_linear
+from mmkit_text.slot_cache import SlotCache
 
 
 class TransformerState(DecodingState):
-    """Keys and values of every layer, which of them are real, and how far each item is."""
+    """Keys and values of every layer, the next position of every item, and what cross-attention reads."""
 
-    def __init__(
-        self,
-        keys: list[Tensor],
-        values: list[Tensor],
-        real: Bool[Tensor, "items n"],
-        positions: Int[Tensor, " items"],
-        memory: list[tuple[Tensor, Tensor]],
-        memory_real: Tensor | None,
-    ) -> None:
-        self.keys, self.values, self.real, self.positions = keys, values, real, positions
-        self.memory, self.memory_real = memory, memory_real
+    def __init__(self, cache: SlotCache, positions: Int[Tensor, " items"], memory: SlotCache | None) -> None:
+        self.cache, self.positions, self.memory = cache, positions, memory
 
     def reorder(self, items: Int[Tensor, " beams"]) -> "TransformerState":
         """Select items."""
-        return TransformerState(
-            [k.index_select(0, items) for k in self.keys],
-            [v.index_select(0, items) for v in self.values],
-            self.real.index_select(0, items),
-            self.positions.index_select(0, items),
-            [(k.index_select(0, items), v.index_select(0, items)) for k, v in self.memory],
-            None if self.memory_real is None else self.memory_real.index_select(0, items),
-        )
+        chosen, device = items.tolist(), items.device
+        memory = None if self.memory is None else self.memory.select(chosen, device)
+        return TransformerState(self.cache.select(chosen, device), self.positions.index_select(0, items), memory)
 
 
 class Transformer(Backbone):
@@ -78,110 +68,91 @@ class Transformer(Backbone):
 
     def logits(self, hidden: Float[Tensor, "n hidden_dim"]) -> Float[Tensor, "n vocabulary"]:
         """Scores by the output layer, or by the table itself (Press & Wolf 2017)."""
-        return functional.linear(hidden, self.table.weight if self.output is None else self.output.weight)
+        return functional.linear(hidden, self.table.weight) if self.output is None else self.output(hidden)
+
+    def output_layer(self) -> tuple[Tensor, Tensor | None] | None:
+        """The output layer, or the table."""
+        return (self.table.weight, None) if self.output is None else plain_linear(self.output)
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
         """States of the prompt, or of the target."""
         if target is None:
-            states, _ = self._encode(prompt)
+            states = self._encode(prompt)
             return states if self.memory_norm is None else states.replace(self.norm(states.values))
         if len(self.decoder):
             return self._decode(prompt, target)
-        joined = Ragged.of([torch.cat(pair) for pair in zip(prompt.split(), target.split(), strict=True)])
-        states = self._blocks(joined, prompt.lengths)
-        rows = [s[size:] for s, size in zip(states.split(), prompt.sizes, strict=True)]
-        return Ragged.of(rows)
+        pieces = [size for pair in zip(prompt.sizes, target.sizes, strict=True) for size in pair]
+        rows = [piece for pair in zip(prompt.split(), target.split(), strict=True) for piece in pair]
+        joined = Ragged(torch.cat(rows), prompt.lengths + target.lengths)
+        layout = Layout(joined.sizes, joined.device, prompts=None if self.causal_prompt else prompt.sizes)
+        read = self._stack(joined, layout).split(pieces)[1::2]
+        return target.replace(self.norm(torch.cat(read)))
 
-    def _blocks(self, tokens: Ragged, prompts: Int[Tensor, " items"]) -> Ragged:
-        """The single stack over whole sequences."""
-        if tokens.values.shape[0] == 0:
-            return tokens
-        layout = Layout(tokens.lengths, tokens.device)
-        place = torch.arange(layout.longest, device=tokens.device)
-        seen = place[None, :] <= place[:, None]
-        mask = seen[None].expand(layout.items, -1, -1)
-        if not self.causal_prompt:
-            mask = mask | (place[None, None, :] < prompts.to(tokens.device)[:, None, None])
-        mask = (mask & layout.real[:, None]) | torch.eye(layout.longest, dtype=torch.bool, device=tokens.device)
+    def _stack(self, tokens: Ragged, layout: Layout, cache: SlotCache | None = None) -> Tensor:
+        """The blocks of the first stack over whole sequences, before normalisation; ``cache`` takes keys and values."""
         x = self.dropout(tokens.values)
-        for block in _blocks(self.encoder):
-            x = block(x, layout.positions, layout, mask)
-        return tokens.replace(self.norm(x))
+        turns = self._turns(layout.positions, x)
+        for index, block in enumerate(_blocks(self.encoder)):
+            if cache is None:
+                x = block(x, turns, layout)
+                continue
+            query, key, value = block.keys(x, turns)
+            cache.fill(index, key.transpose(0, 1)[None], value.transpose(0, 1)[None])
+            x = block.finish(block.add(x, layout.attend(query, key, value)))
+        return x
 
-    def _encode(self, prompt: Ragged) -> tuple[Ragged, Layout]:
+    def _turns(self, positions: Tensor, x: Tensor) -> Turns:
+        return Turns.of(positions, self.token_dim // _blocks(self.encoder)[0].attention.heads, x.dtype)
+
+    def _encode(self, prompt: Ragged) -> Ragged:
         """The prompt alone; for the encoder-decoder form before the final normalisation of its states."""
-        layout = Layout(prompt.lengths, prompt.device)
-        if self.memory_norm is None:
-            return self._blocks(prompt, prompt.lengths), layout
-        x = self.dropout(prompt.values)
-        if x.shape[0]:
-            eye = torch.eye(layout.longest, dtype=torch.bool, device=prompt.device)
-            mask = layout.real[:, None] | eye
-            for block in _blocks(self.encoder):
-                x = block(x, layout.positions, layout, mask)
-        return prompt.replace(x), layout
+        causal = self.causal_prompt and self.memory_norm is None
+        states = self._stack(prompt, Layout(prompt.sizes, prompt.device, causal))
+        return prompt.replace(states if self.memory_norm is not None else self.norm(states))
 
-    def _memory(self, prompt: Ragged) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """Keys and values of every decoder block, and which are real."""
+    def _memory(self, prompt: Ragged) -> list[Memory]:
+        """What every decoder block reads of the prompt."""
         assert self.memory_norm is not None
-        states, layout = self._encode(prompt)
-        states = states.replace(self.memory_norm(states.values))
-        real = functional.pad(layout.real, (1, 0), value=True)
-        return [block.memory(states, layout) for block in _blocks(self.decoder)], real
+        states = self.memory_norm(self._encode(prompt).values)
+        return [block.memory(states, prompt.sizes) for block in _blocks(self.decoder)]
 
     def _decode(self, prompt: Ragged, target: Ragged) -> Ragged:
-        memory, real = self._memory(prompt)
-        layout = Layout(target.lengths, target.device)
-        causal = torch.ones(layout.longest, layout.longest, dtype=torch.bool, device=target.device).tril()
-        mask = causal[None].expand(layout.items, -1, -1)
+        memories = self._memory(prompt)
+        layout = Layout(target.sizes, target.device)
+        keys = Documents.of(memories[0].sizes, target.device)
+        readers = replace(layout.whole, causal=False, keys=keys)
         x = self.dropout(target.values)
-        for block, (key, value) in zip(_blocks(self.decoder), memory, strict=True):
-            x = block(x, layout.positions, layout, mask, (key, value, real[:, None]))
+        turns = self._turns(layout.positions, x)
+        for block, memory in zip(_blocks(self.decoder), memories, strict=True):
+            x = block(x, turns, layout, memory, readers)
         return target.replace(self.norm(x))
 
     def prefill(self, prompt: Ragged) -> TransformerState:
         """Read the prompts: the cache of the decoder form, the memory of the encoder-decoder form."""
-        items, device = len(prompt), prompt.device
-        if len(self.decoder):
-            memory, real = self._memory(prompt)
-            heads = _blocks(self.decoder)[0].attention.heads
-            empty = prompt.values.new_zeros(items, heads, 0, self.token_dim // heads)
-            nothing = torch.zeros(items, 0, dtype=torch.bool, device=device)
-            start = torch.zeros(items, dtype=torch.int64, device=device)
-            count = len(self.decoder)
-            return TransformerState([empty] * count, [empty] * count, nothing, start, memory, real)
-        layout = Layout(prompt.lengths, device)
-        keys, values = [], []
-        mask = self._prompt_mask(layout)
-        x = self.dropout(prompt.values)
-        for block in _blocks(self.encoder):
-            query, key, value = (block.attention.split(layout.pad(part)) for part in block.keys(x, layout.positions))
-            keys.append(key)
-            values.append(value)
-            if x.shape[0]:
-                read = layout.unpad(block.attention.attend(query, key, value, mask))
-                x = block.finish(x + block.dropout(block.attention.out(read)))
-        return TransformerState(keys, values, layout.real, prompt.lengths.to(device), [], None)
-
-    def _prompt_mask(self, layout: Layout) -> Bool[Tensor, "items n n"]:
-        place = torch.arange(layout.longest, device=layout.real.device)
-        seen = place[None, :] <= place[:, None] if self.causal_prompt else torch.ones_like(place[:, None] == place)
-        return (seen & layout.real[:, None]) | torch.eye(layout.longest, dtype=torch.bool, device=place.device)
+        device = prompt.device
+        if not len(self.decoder):
+            cache = SlotCache(prompt.sizes)
+            self._stack(prompt, Layout(prompt.sizes, device, self.causal_prompt), cache)
+            return TransformerState(cache, prompt.lengths.to(device), None)
+        memories = self._memory(prompt)
+        memory = SlotCache(memories[0].sizes, ahead=0)
+        for index, given in enumerate(memories):
+            memory.fill(index, given.key.transpose(0, 1)[None], given.value.transpose(0, 1)[None])
+        start = torch.zeros(len(prompt), dtype=torch.int64, device=device)
+        return TransformerState(SlotCache([0] * len(prompt)), start, memory)
 
     def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
         """Append one token an item."""
         assert isinstance(state, TransformerState)
+        state.cache.advance()
         x = self.dropout(tokens)
-        state.real = functional.pad(state.real, (0, 1), value=True)
-        blocks = _blocks(self.decoder if len(self.decoder) else self.encoder)
-        for index, block in enumerate(blocks):
-            query, key, value = (block.attention.split(p[:, None]) for p in block.keys(x, state.positions))
-            state.keys[index] = torch.cat([state.keys[index], key], dim=2)
-            state.values[index] = torch.cat([state.values[index], value], dim=2)
-            read = block.attention.attend(query, state.keys[index], state.values[index], state.real[:, None])
-            x = x + block.dropout(block.attention.out(read[:, 0]))
-            if state.memory_real is not None:
-                x = block.read_step(x, state.memory[index], state.memory_real[:, None])
+        turns = self._turns(state.positions, x)
+        for index, block in enumerate(_blocks(self.decoder if len(self.decoder) else self.encoder)):
+            query, key, value = (part[:, :, None] for part in block.keys(x, turns))
+            state.cache.write(index, key, value)
+            x = block.add(x, state.cache.read(index, query).flatten(1))
+            if state.memory is not None:
+                x = block.read_step(x, state.memory, index)
             x = block.finish(x)
         state.positions = state.positions + 1
         return self.norm(x)

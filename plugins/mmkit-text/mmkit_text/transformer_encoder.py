@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mmkit import BuildContext, Config, Ragged
-from mmkit_text.attention import Block, Layout, initialise
+from mmkit_text.attention import Block, Layout, Turns, initialise
 from mmkit_text.text_encoder import TextEncoder, TextProcessor
 from mmkit_text.vocabularies import build_vocabulary
 
@@ -29,7 +29,7 @@ class TransformerEncoder(TextEncoder):
         learned_positions: bool,
     ) -> None:
         super().__init__(processor)
-        self.feature_dim = dim
+        self.feature_dim, self.heads = dim, heads
         self.table = nn.Embedding(self.vocabulary.size, dim)
         self.places: nn.Embedding | None = None
         if learned_positions:
@@ -49,14 +49,14 @@ class TransformerEncoder(TextEncoder):
 
     def rows(self, ids: Ragged) -> Ragged:
         """Normalised states of the last block, one an id."""
-        layout = Layout(ids.lengths, ids.device)
-        x, turns = self.table(ids.values), layout.positions
+        layout = Layout(ids.sizes, ids.device, causal=False)
+        x, positions = self.table(ids.values), layout.positions
         if self.places is not None:
-            x, turns = x + self.places(layout.positions), torch.zeros_like(layout.positions)
+            x, positions = x + self.places(positions), torch.zeros_like(positions)
         x = self.dropout(x * self.feature_dim**0.5)
-        mask = layout.real[:, None].expand(-1, layout.longest, -1)
+        turns = Turns.of(positions, self.feature_dim // self.heads, x.dtype)
         for block in self.blocks:
-            x = block(x, turns, layout, mask)
+            x = block(x, turns, layout)
         return ids.replace(self.norm(x))
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from mmkit_text import backbone_config, causal_lm
 from mmkit_text.characters import Characters
+from mmkit_text.lm_decoding import SlotState
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mmkit import BuildContext, Ragged, SampleError
+from mmkit import BuildContext, PluginError, Ragged, SampleError, Scores
 from mmkit.model.generate import OPTIONS, Decoder
 from mmkit.wiring.empty import empty_weights
 
@@ -53,6 +54,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "lfm2": small("lfm2", ("head_dim",), layer_types=["conv", "full_attention"]),
 }
 PADDED = ("gemma2", "bloom", "lfm2")
+NOT_LINEAR = ("gemma2", "gemma3", "cohere", "granite")  # soft caps and scales behind the output layer
 
 
 def reference(name: str) -> Any:
@@ -117,6 +119,45 @@ def test_steps_equal_teacher_forcing_after_reordering(name: str) -> None:
             state, order = state.reorder(torch.tensor([3, 2, 1])), order[[3, 2, 1]]
     hidden = backbone.step(first, inputs[:, 0])
     torch.testing.assert_close(hidden, expected[:, 0], atol=1e-4, rtol=1e-4)  # reordering left the first state alone
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("offset", [0, 7])
+def test_loss_equals_that_of_transformers_scores(monkeypatch: pytest.MonkeyPatch, name: str, offset: int) -> None:
+    monkeypatch.setattr("mmkit.cross_entropy._SCORES", {"cpu": 200})  # five rows at a time
+    backbone, model = make(name), reference(name)
+    assert (backbone.output_layer() is None) == (name in NOT_LINEAR)
+    (prompt, first), (target, second) = ragged(backbone, PROMPTS), ragged(backbone, TARGETS, 1)
+    wanted = torch.randint(0, 40 - offset, (16,), generator=torch.Generator().manual_seed(2))
+    hidden = backbone(prompt, target)
+    scores = Scores(hidden.values, hidden.lengths, backbone, offset, 40 - offset)
+    loss = scores.cross_entropy(target.replace(wanted))
+    rows = [torch.cat(pair) for pair in zip(first, second, strict=True)]
+    found = [
+        model(input_ids=row[None], use_cache=False).logits[0, -len(new) :]
+        for row, new in zip(rows, second, strict=True)
+    ]
+    expected = torch.nn.functional.cross_entropy(torch.cat(found)[:, offset:], wanted, reduction="sum")
+    torch.testing.assert_close(loss, expected, atol=0, rtol=1e-5)
+    torch.testing.assert_close(scores.logits(), torch.cat(found)[:, offset:], atol=2e-5, rtol=1e-5)
+    loss.backward()
+    expected.backward()
+    for (label, mine), (_, theirs) in zip(backbone.lm.named_parameters(), model.named_parameters(), strict=True):
+        if "embed" not in label and "wte" not in label:  # inputs were embedded before
+            torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_an_adapted_or_hooked_output_layer_is_not_taken_for_a_plain_one() -> None:
+    backbone = make("qwen3")
+    assert backbone.output_layer() is not None
+    handle = backbone.lm.lm_head.register_forward_hook(lambda module, given, out: out * 2)
+    assert backbone.output_layer() is None
+    handle.remove()
+    assert backbone.output_layer() is not None
+    backbone.lm.lm_head = torch.nn.Sequential(backbone.lm.lm_head, torch.nn.Tanh())
+    assert backbone.output_layer() is None
+    assert float(backbone.logits(torch.randn(2, 32) * 100).max()) <= 1
 
 
 @torch.no_grad()
@@ -251,6 +292,75 @@ def test_padded_attention_gives_the_same_states(attention: str) -> None:
     assert not padded.packs
     got, expected = padded(prompt, target).values, backbone(prompt, target).values
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_kernel_of_the_spec_is_taken() -> None:
+    backbone = make("llama", attention="documents")
+    prompt, _ = ragged(backbone, PROMPTS)
+    torch.testing.assert_close(backbone(prompt).values, make("llama")(prompt).values)
+    with pytest.raises(PluginError) as caught:
+        make("llama", attention="varlen")(prompt)
+    assert str(caught.value) == (
+        "attention: varlen needs a CUDA device, float16 or bfloat16; the rows are torch.float32 on cpu; "
+        "fix: attention: packed takes a kernel that fits"
+    )
+
+
+SLOTS = ("llama", "gpt2", "qwen3", "mistral", "gemma3", "opt", "cohere", "granite", "gpt_neox", "phi")
+LEAN = ("llama", "qwen3")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_which_models_decode_how(name: str) -> None:
+    backbone = make(name)
+    state = backbone.prefill(ragged(backbone, [5, 2])[0])
+    assert isinstance(state, SlotState) == (name in SLOTS)
+    assert (getattr(state, "lean", None) is not None) == (name in LEAN)
+    backbone.train()  # with dropout nothing can be tried, so the general way is taken
+    assert not isinstance(backbone.prefill(ragged(backbone, [5, 2])[0]), SlotState)
+
+
+@torch.no_grad()
+def test_an_adapter_put_into_a_layer_is_heard_in_decoding() -> None:
+    backbone = make("llama")
+    assert backbone.prefill(ragged(backbone, [5])[0]).lean is not None
+    layer = backbone.lm.model.layers[0].mlp
+    layer.up_proj = torch.nn.Sequential(layer.up_proj, torch.nn.Tanh())
+    prompt, _ = ragged(backbone, [5, 3])
+    target, _ = ragged(backbone, [4, 4], 1)
+    state, inputs = backbone.prefill(prompt), torch.stack(target.split())
+    assert state.lean is None
+    steps = torch.stack([backbone.step(state, inputs[:, i]) for i in range(4)], 1)
+    torch.testing.assert_close(steps, torch.stack(backbone(prompt, target).split()), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "mistral", "gemma3", "bloom", "lfm2"])
+@torch.no_grad()
+def test_a_greedy_batch_equals_transformers_generate(name: str) -> None:
+    backbone, model = make(name), reference(name)
+    vocabulary = Characters(40, False, None)
+    vocabulary._set("abcdefghijklmnopqrstuvwxyzABCDEFGHI")
+    assert (vocabulary.size, vocabulary.begin_id) == (38, 1)
+    prompt, ids = ragged(backbone, [6, 3, 9, 1])
+    options = {**OPTIONS, "max_new_tokens": 20}
+    vocabulary.end_id = 39  # none
+    endless = Decoder(backbone, vocabulary, 0).sample(prompt, options)
+    vocabulary.end_id = next(i for i in endless[0][2:] if len({(*row, i).index(i) for row in endless}) > 1)
+    got = Decoder(backbone, vocabulary, 0).sample(prompt, options)
+    assert len({len(row) for row in got}) > 1  # some end before others, and leave the batch
+    for row, expected in zip(got, ids, strict=True):
+        begun = torch.cat([expected, torch.tensor([vocabulary.begin_id])])[None]
+        whole = model.generate(
+            begun,
+            max_new_tokens=20,
+            do_sample=False,
+            eos_token_id=vocabulary.end_id,
+            pad_token_id=0,
+            suppress_tokens=[vocabulary.begin_id, 38, 39],
+        )[0, begun.shape[1] :].tolist()
+        assert row == whole[: whole.index(vocabulary.end_id) if vocabulary.end_id in whole else None]
 
 
 @torch.no_grad()

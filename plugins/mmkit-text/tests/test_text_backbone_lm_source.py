@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from mmkit_text import backbone_config, causal_lm, packed_attention
+from mmkit_text.documents import Documents
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mmkit import BuildContext, PluginError, Ragged
@@ -48,23 +49,16 @@ def test_a_folder_grows_safely_and_never_shrinks(name: str, tmp_path: Path) -> N
     assert torch.equal(kept.lm.get_input_embeddings().weight, old)
 
 
-def test_documents_of_similar_length_share_a_block() -> None:
-    documents = packed_attention.Documents.of([10, 0, 3, 9, 4], torch.device("cpu"))
-    assert [(group.longest, len(group.keys)) for group in documents.groups] == [(10, 2), (4, 2)]
-    rows = torch.cat([group.rows[group.real] for group in documents.groups])
-    assert rows[documents.order].tolist() == list(range(26))
-
-
 def test_packed_rows_without_their_mask_are_refused() -> None:
     query = torch.zeros(1, 2, 4, 8)
     module = torch.nn.Linear(1, 1)
-    with packed_attention.packed([2, 2], torch.device("cpu")), pytest.raises(PluginError) as caught:
+    documents = Documents.of([2, 2], torch.device("cpu"))
+    with packed_attention.packed(documents), pytest.raises(PluginError) as caught:
         packed_attention.attention(module, query, query, query, None)
     assert str(caught.value) == (
         "Linear makes its own masks and cannot read packed rows; "
         "fix: set attention: sdpa or attention: eager in the backbone's settings"
     )
-    documents = packed_attention.Documents.of([2, 2], torch.device("cpu"))
     with pytest.raises(PluginError) as caught:
         packed_attention.attention(module, query, query, query, documents, softcap=2.0)
     assert str(caught.value) == (
@@ -87,6 +81,11 @@ def test_faults_of_the_source_are_named(tmp_path: Path) -> None:
     )
     assert built(path=tmp_path, gguf="a.gguf") == (
         f"there is no GGUF file {tmp_path / 'a.gguf'}; fix: correct the backbone's gguf"
+    )
+    bloom = {"model_type": "bloom", "vocab_size": 40, "hidden_size": 32, "n_layer": 2, "n_head": 4}
+    assert built(config=bloom, attention="varlen") == (
+        "'bloom' cannot read packed rows, so attention: varlen is not to be had; "
+        "fix: attention: packed pads where it has to"
     )
     assert built(config={"model_type": "lama"}) == (
         "unknown model_type 'lama' in the backbone's config: did you mean 'llama'?"

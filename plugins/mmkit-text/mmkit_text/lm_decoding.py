@@ -1,0 +1,46 @@
+"""What a causal language model remembers between decoding steps."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mmkit import DecodingState
+from mmkit_text.lean_step import LeanStep
+from mmkit_text.lm_cache import select
+from mmkit_text.slot_cache import SlotCache
+
+
+class SlotState(DecodingState):
+    """Keys and values in places allocated ahead, the next position of every item, and how a lean model steps."""
+
+    def __init__(
+        self, cache: SlotCache, positions: Int[Tensor, " items"], furthest: int, lean: LeanStep | None = None
+    ) -> None:
+        self.cache, self.positions, self.furthest, self.lean = cache, positions, furthest, lean
+
+    def reorder(self, items: Int[Tensor, " beams"]) -> "SlotState":
+        """Select items."""
+        cache = self.cache.select(items.tolist(), items.device)
+        return SlotState(cache, self.positions.index_select(0, items), self.furthest, self.lean)
+
+
+class PaddedState(DecodingState):
+    """A cache of transformers, which of its places are real (padding is on the left), and every item's next position."""
+
+    def __init__(
+        self, cache: Any, real: Bool[Tensor, "items n"], positions: Int[Tensor, " items"], furthest: int
+    ) -> None:
+        self.cache, self.real, self.positions, self.furthest = cache, real, positions, furthest
+
+    def reorder(self, items: Int[Tensor, " beams"]) -> "PaddedState":
+        """Select items."""
+        real, positions = self.real.index_select(0, items), self.positions.index_select(0, items)
+        return PaddedState(select(self.cache, items), real, positions, self.furthest)
+
+
+def agree(got: Tensor, expected: Tensor) -> bool:
+    """Whether two ways to the same states differ by rounding only."""
+    close = 1e-3 if got.dtype in (torch.float32, torch.float64) else 5e-2
+    return bool((got - expected).abs().max() <= close * expected.abs().max())
