@@ -129,10 +129,10 @@ def test_memory_that_does_not_suffice_says_what_to_change(
     spec: dict[str, Any], run: Run, tmp_path: Path, probe: bool
 ) -> None:
     rows = tmp_path / "rows.jsonl"
-    text = "word " * 6000
-    rows.write_text(rows.read_text() + f'{{"text": "{text}", "label": "warm"}}\n')
+    long = [f'{{"text": "{"word " * count}", "label": "warm"}}\n' for count in (6001, *[6000] * 5)]
+    rows.write_text(rows.read_text() + "".join(long))  # more than what earlier tests may have left of the heap
     spec["data"]["train"] = [{"task": "mood", "path": str(rows)}]
-    spec["train"]["stages"][0] |= {"batch_size": 61, "steps": 2}
+    spec["train"]["stages"][0] |= {"batch_size": 66, "steps": 2}
     spec["train"]["probe"] = probe
     ran = run(spec, tmp_path / "model", before=little_memory(150_000_000))
     assert ran.status == 2, ran.error
@@ -140,7 +140,7 @@ def test_memory_that_does_not_suffice_says_what_to_change(
     when = "in the probe of stage all, before its first step" if probe else "at step 1 of stage all"
     assert lines[0].startswith(f"TrainingError: out of memory {when}: ")
     assert "memory" in lines[0].partition(": out of memory")[2]
-    assert f"tokens in 61 samples; the largest is {rows}:61 with 30,000" in lines[1]
+    assert f"tokens in 66 samples; the largest is {rows}:61 with 30,005" in lines[1]
     assert lines[2] == (
         "  change one of: a smaller tokens_per_batch or batch_size (and a larger accumulate, for the same gradient), "
         "train.precision: bf16, lora in place of whole weights; the last saved checkpoint is untouched"
