@@ -2,7 +2,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: env demo test test-all lint reference
+.PHONY: env demo test test-all lint reference bench
 env: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
@@ -30,6 +30,14 @@ test-all: env lint
 
 demo: .venv/.demo
 	env -u OMP_NUM_THREADS $(PY) -m recipes.quickstart.run
+
+.venv/.bench: .venv/.ready requirements/bench.txt
+	$(PY) -m pip install -q -r requirements/bench.txt
+	touch $@
+
+bench: .venv/.bench
+	env -u OMP_NUM_THREADS $(PY) -m benchmarks.all
+	$(PY) -m benchmarks.table
 
 reference: env
 	$(PY) -m docs.generate

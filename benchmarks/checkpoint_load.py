@@ -7,7 +7,6 @@ the weights into memory and the system reads a page when it is first used, hence
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 
 SPEC: dict[str, Any] = {
     "mmkit": 1,
@@ -143,9 +142,9 @@ def main() -> None:
         for state, by in medians.items()
         for what, value in by.items()
     ]
-    print(f"{parameters:,} parameters, {size / 1e6:.0f} MB, medians of {options.runs}")
-    print(table(("page cache", "what", "seconds", "of reading the bytes"), rows))
-    write("checkpoint_load", json.loads(json.dumps({"bytes": size, "runs": options.runs, "seconds": times})))
+    title = f"{parameters:,} parameters, {size / 1e6:.0f} MB, medians of {options.runs} interleaved runs, each in a process."
+    shown = table(("page cache", "what", "seconds", "of reading the bytes"), rows)
+    report("checkpoint_load", f"{title}\n\n{shown}", {"bytes": size, "runs": options.runs, "seconds": times})
 
 
 if __name__ == "__main__":

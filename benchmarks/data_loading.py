@@ -22,7 +22,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import mmkit
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 from mmkit.data.loading import loader, open_all
 from mmkit.model.batch import PackedBatch, Sample, pack
 from mmkit.spec.schema import Stage
@@ -139,8 +139,7 @@ def main() -> None:
                     ratio = f"{cpus['DataLoader'] / cpus[name]:.2f} ×"
                     lines.append((kind, str(workers), name, speed, cost, ratio))
     head = ("rows", "workers", "loader", "samples/s", "µs of processor a sample", "less than DataLoader")
-    print(table(head, lines))
-    write("data_loading", {"runs": options.runs, "seconds": figures})
+    report("data_loading", table(head, lines), {"runs": options.runs, "seconds": figures})
 
 
 if __name__ == "__main__":

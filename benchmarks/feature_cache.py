@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 
 SIDES, BATCH, LABELS = (640, 480), 16, ["one", "two"]
 VIT = {"model_type": "vit", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
@@ -112,10 +112,12 @@ def main() -> None:
                     losses.append(seen)
                 if losses[0] != losses[1]:
                     raise SystemExit(f"the losses of {tower} differ: {losses}")
-    print(f"{steps * BATCH} JPEG files of {SIDES[0]} × {SIDES[1]}, batches of {BATCH}, medians of {options.runs} runs")
+    title = (
+        f"{steps * BATCH} JPEG files of {SIDES[0]} × {SIDES[1]}, batches of {BATCH}, medians of {options.runs} runs."
+    )
     head = ("tower, 224 px", "second epoch", "from the cache", "faster", "by processor time", "first epoch, filling")
-    print(table(head, [[tower, *figures(by)] for tower, by in times.items()]))
-    write("feature_cache", {"images": steps * BATCH, "runs": options.runs, "seconds": times})
+    shown = table(head, [[tower, *figures(by)] for tower, by in times.items()])
+    report("feature_cache", f"{title}\n\n{shown}", {"images": steps * BATCH, "runs": options.runs, "seconds": times})
 
 
 def figures(by: dict[str, list[list[Clocks]]]) -> list[str]:

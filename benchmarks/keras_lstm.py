@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 from recipes.common.cache import made_once, read_jsonl, recipe_folder
 from recipes.sentiment_lstm.prepare import NAME, VERSION, make
 
@@ -112,12 +112,16 @@ def main() -> None:
     ]
     for what, statistic in (("mean", mean), ("deviation", _deviation)):
         lines.append([what, *(cell for name in PROGRAMS for cell in (f"{statistic(accuracies[name]):.4f}", ""))])
-    print(table(("seed", "Keras", "trained in", "mmkit", "trained in"), lines))
+    shown = table(("seed", "Keras", "trained in", "mmkit", "trained in"), lines)
     middle = mean([*accuracies["Keras"], *accuracies["mmkit"]])
     error, difference = sqrt(2 * middle * (1 - middle) / tested), mean(accuracies["mmkit"]) - mean(accuracies["Keras"])
-    print(f"mmkit less Keras {difference:+.4f}; standard error of that from {tested} test rows {error:.4f}")
+    note = f"mmkit less Keras {difference:+.4f}; standard error of that from {tested} test rows {error:.4f}."
     figures = {"accuracy": accuracies, "seconds": {f"{name} {seed}": found[name, seed][1] for name, seed in runs}}
-    write("keras_lstm", {"epochs": options.epochs, "seeds": options.seeds, "standard_error": error, **figures})
+    report(
+        "keras_lstm",
+        f"{shown}\n\n{note}",
+        {"epochs": options.epochs, "seeds": options.seeds, "standard_error": error, **figures},
+    )
 
 
 def _accuracy(found: tuple[float, float]) -> str:

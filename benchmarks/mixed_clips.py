@@ -16,7 +16,7 @@ import torchaudio
 from mmkit_audio.packed_conformer import Layout, PackedConformerLayer
 from torch import Tensor
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 from mmkit import Ragged
 
 DIM, LAYERS, KERNEL, ROWS_A_SECOND = 144, 4, 15, 25
@@ -74,8 +74,8 @@ def main() -> None:
         for name, value in medians.items():
             ratio = f"{medians['torchaudio, padded'] / value:.2f} ×"
             rows.append((kind, f"{real:.0%}", name, f"{value * 1e3:.0f}", ratio))
-    print(table(("clips", "real rows of the padded", "who", "milliseconds", "faster"), rows))
-    write("mixed_clips", {"runs": runs, "processor_seconds": figures})
+    shown = table(("clips", "real rows of the padded", "who", "milliseconds", "faster"), rows)
+    report("mixed_clips", shown, {"runs": runs, "processor_seconds": figures})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, WhisperFeatureExtractor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 from mmkit import Ragged
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -93,8 +93,8 @@ def main() -> None:
         for name, value in medians.items():
             times = [f"{medians[peer] / value:.2f} ×" if name not in peers else "" for peer in peers]
             rows.append((what, name, f"{value * 1e3:.2f}", *times, *[""] * (2 - len(times))))
-    print(table(("what", "who", "milliseconds", "faster than the first", "than the second"), rows))
-    write("preparation", {"runs": options.runs, "calls": options.calls, "processor_seconds": figures})
+    shown = table(("what", "who", "milliseconds", "faster than the first", "than the second"), rows)
+    report("preparation", shown, {"runs": options.runs, "calls": options.calls, "processor_seconds": figures})
 
 
 if __name__ == "__main__":

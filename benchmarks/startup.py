@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 
 SPEC = """
 mmkit: 1
@@ -56,8 +56,8 @@ def main() -> None:
     figures = {name: median(values) for name, values in times.items()}
     bare, torch = figures["bare python"], figures["import torch"]
     rows = [(name, f"{value:.3f}", f"{value - bare:.3f}", f"{value / torch:.2f}") for name, value in figures.items()]
-    print(table(("", "seconds", "over bare Python", "of import torch"), rows))
-    write("startup", {"runs": runs, "seconds": figures})
+    head = ("", "seconds", "over bare Python", "of import torch")
+    report("startup", f"Medians of {runs} interleaved runs.\n\n{table(head, rows)}", {"runs": runs, "seconds": figures})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 
 SMALL = 10_000
 WORDS = ["a", "bright", "film", "about", "nothing", "that", "never", "ends", "in", "rain"]
@@ -123,8 +123,8 @@ def main() -> None:
             speed = one["rows"] / one["seconds"]
             cells = (f"{one['peak MiB']:.0f}", f"{one['peak MiB'] / small['peak MiB']:.2f}", f"{speed:,.0f}")
             lines.append((suffix, name, *cells, f"{one['resume seconds']:.2f}", f"{one['state bytes']:,.0f}"))
-    print(table(("file", "rows", "peak MiB", "of the small", "rows/s", "seconds to resume", "state bytes"), lines))
-    write("streaming_memory", {"figures": figures})
+    shown = table(("file", "rows", "peak MiB", "of the small", "rows/s", "seconds to resume", "state bytes"), lines)
+    report("streaming_memory", shown, {"figures": figures})
 
 
 if __name__ == "__main__":

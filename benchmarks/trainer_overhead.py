@@ -22,7 +22,7 @@ import torch
 from transformers import get_scheduler
 
 import mmkit
-from benchmarks.common import table, write
+from benchmarks.common import report, table
 from mmkit.data.loading import loader, open_all
 from mmkit.spec.schema import Stage
 
@@ -142,10 +142,9 @@ def main() -> None:
         seconds = (f"{median(bare):.3f}", f"{median(ours):.3f}")
         rows.append((f"{clock} time", *seconds, f"{figures[clock]['overhead']:+.1%}"))
     parameters = sum(parameter.numel() for parameter in pairs.bare.model.parameters())
-    print(
-        table((f"{parameters / 1e6:.1f} M parameters, {len(ours)} steps", "bare loop, s", "trainer, s", "more"), rows)
-    )
-    write("trainer_overhead", {"parameters": parameters, "steps": steps, "threads": torch.get_num_threads(), **figures})
+    head = (f"{parameters / 1e6:.1f} M parameters, {len(ours)} steps", "bare loop, s", "trainer, s", "more")
+    made = {"parameters": parameters, "steps": steps, "threads": torch.get_num_threads()}
+    report("trainer_overhead", table(head, rows), {**made, **figures})
 
 
 if __name__ == "__main__":
