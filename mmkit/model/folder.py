@@ -48,14 +48,18 @@ def write_folder(folder: Path, version: int, fill: Callable[[Path], None]) -> Pa
             sync(folder)
             recover(folder)
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(
-            f"cannot write {folder}: {reason}; what was saved before is untouched; "
-            "free some space, or choose another folder"
-        ) from (error if isinstance(error, OSError) else OSError(reason))
+        raise cannot_write(folder, error) from (error if isinstance(error, OSError) else OSError(str(error)))
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return folder
+
+
+def cannot_write(folder: Path, error: Exception) -> CheckpointError:
+    """The error that says why, and what is not lost."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return CheckpointError(
+        f"cannot write {folder}: {reason}; what was saved before is untouched; free some space, or choose another folder"
+    )
 
 
 def recover(folder: Path) -> None:

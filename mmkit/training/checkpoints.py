@@ -1,5 +1,7 @@
 """The checkpoints of a run, ``<output>/checkpoints``: the newest whole one, which ones go, and whose they are."""
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,7 +13,16 @@ from pydantic import ValidationError
 
 from mmkit.errors import CheckpointError
 from mmkit.model.checkpoint import FORMAT
-from mmkit.model.folder import dump_json, read_json, read_manifest, recover, sync, verify_sums, write_folder
+from mmkit.model.folder import (
+    cannot_write,
+    dump_json,
+    read_json,
+    read_manifest,
+    recover,
+    sync,
+    verify_sums,
+    write_folder,
+)
 from mmkit.spec.schema import Spec
 
 PROGRESS = "training.json"  # how far a checkpoint has come, and in which run
@@ -48,7 +59,12 @@ class Checkpoints:
         self.run = f"{time.time_ns():x}"
 
     def begin(self) -> None:
-        """Start a run of its own: checkpoints that lie here already no longer count."""
+        """Start a run of its own: checkpoints that lie here already no longer count.
+
+        Raises:
+            CheckpointError: nothing can be written here.
+        """
+        self._require_writable()
         if self.folder.is_dir():
             self._mark()
 
@@ -59,8 +75,9 @@ class Checkpoints:
             its newest whole checkpoint; False when it left none; True when it is complete.
 
         Raises:
-            CheckpointError: it was started with another spec.
+            CheckpointError: it was started with another spec, or nothing can be written here.
         """
+        self._require_writable()
         marked = self._marked()
         if marked is None:
             return False
@@ -115,21 +132,46 @@ class Checkpoints:
     def _purge(self) -> None:
         kept = 0
         for path in sorted(self.folder.glob("stage*"), reverse=True):
-            mine = (path / PROGRESS).is_file() and read_json(path, PROGRESS).get("run") == self.run
+            mine = self._is_mine(path)
             kept += mine
             if not mine or kept > self.keep:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _is_mine(self, path: Path) -> bool:
+        try:
+            return bool(read_json(path, PROGRESS).get("run") == self.run)
+        except CheckpointError:  # damaged: of no use to any run
+            return False
+
+    def _require_writable(self) -> None:
+        """Known before the training, not at its first checkpoint. Makes nothing: the spec may still be refused.
+
+        Raises:
+            CheckpointError: the folder is a file, or may not be written.
+        """
+        folder = self.output.resolve()
+        there = next(path for path in (self.folder.resolve(), folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            error: OSError = NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
+        elif not os.access(there, os.W_OK | os.X_OK):
+            error = PermissionError(errno.EACCES, f"no permission to write in {there}")
+        else:
+            return
+        raise cannot_write(folder, error) from error
 
     def _marked(self) -> dict[str, Any] | None:
         return read_json(self.folder, RUN) if (self.folder / RUN).is_file() else None
 
     def _mark(self, finished: bool = False) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{RUN}"
-        dump_json(temporary, {"run": self.run, "finished": finished})
-        sync(temporary)
-        temporary.replace(self.folder / RUN)
-        sync(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            dump_json(temporary, {"run": self.run, "finished": finished})
+            sync(temporary)
+            temporary.replace(self.folder / RUN)
+            sync(self.folder)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
 
 
 def check_same(folder: Path, spec: Spec) -> None:
