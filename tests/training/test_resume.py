@@ -35,7 +35,7 @@ def resumed_like(whole: Any, spec: dict[str, Any], run: Run, tmp_path: Path, out
     return again
 
 
-@pytest.mark.parametrize("kill", [("first", 1), ("first", 3), ("first", 4), ("second", 1), ("second", 3)])
+@pytest.mark.parametrize("kill", [(stage, at) for stage in ("first", "second") for at in (1, 2, 3, 4)])
 def test_killed_at_any_step_of_any_stage(
     spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path, kill: tuple[str, int]
 ) -> None:
@@ -89,4 +89,12 @@ def check_boundary(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path, k
     output = tmp_path / f"killed{kill}"
     killed = run(spec, output, kill=kill, tear=True)
     assert killed.status == -signal.SIGKILL
-    resumed_like(whole, spec, run, tmp_path, output, killed)
+    left = [path.parent for path in sorted(output.glob("checkpoints/stage*/manifest.json"))]
+    again = resumed_like(whole, spec, run, tmp_path, output, killed)
+    told = [line for line in again.said if not line.startswith("skipped")][0]
+    if (output / "manifest.json").is_file() and not again.losses:
+        assert told in (f"this run is complete: {output}", f"resuming from {left[-1]}")
+    elif left:  # what was saved is used, not trained again
+        assert told == f"resuming from {left[-1]}"
+    else:
+        assert told == f"nothing to resume in {output}: starting from the beginning"
