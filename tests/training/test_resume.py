@@ -91,7 +91,7 @@ def check_boundary(spec: dict[str, Any], run: Run, whole: Any, tmp_path: Path, k
     assert killed.status == -signal.SIGKILL
     left = [path.parent for path in sorted(output.glob("checkpoints/stage*/manifest.json"))]
     again = resumed_like(whole, spec, run, tmp_path, output, killed)
-    told = [line for line in again.said if not line.startswith("skipped")][0]
+    told = next(line for line in again.said if not line.startswith("skipped"))
     if (output / "manifest.json").is_file() and not again.losses:
         assert told in (f"this run is complete: {output}", f"resuming from {left[-1]}")
     elif left:  # what was saved is used, not trained again
