@@ -239,6 +239,10 @@ class Train(Strict):
     stages: list[Stage] = Field(description="Stages, in order.", min_length=1)
     seed: int = Field(0, description="Seed of weights, order and dropout.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the forward pass.")
+    compile: bool = Field(False, description="Compile the repeated blocks with torch.compile.")
+    checkpoint_activations: bool = Field(
+        False, description="Run the repeated blocks again in the backward pass instead of keeping what they computed."
+    )
     probe: bool = Field(False, description="Run the largest batch of each stage first, to see that memory suffices.")
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
     save_every: int | None = Field(None, gt=0, description="Steps between checkpoints, from which a run resumes.")

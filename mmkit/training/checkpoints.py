@@ -29,6 +29,7 @@ PROGRESS = "training.json"  # how far a checkpoint has come, and in which run
 RUN = "run.json"  # the run whose checkpoints count, and whether it is complete
 FREE = (
     *("train.output", "train.save_every", "train.keep", "train.log_every", "train.trackers", "train.probe"),
+    "train.checkpoint_activations",
     *("train.eval_every", "train.eval_limit", "train.cache.size", "train.cache.folder"),
     *("data.workers", "data.valid", "data.test"),
 )  # what may change between a run and its resumption without changing a single loss

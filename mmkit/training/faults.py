@@ -1,5 +1,6 @@
 """What stops a training run, said so that it can be mended: losses that are no numbers, gradients, memory."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,24 @@ def out_of_memory(
         f"  the batch has {count_tokens(batch, autoregressive):,} tokens in {len(batch.tasks)} samples; "
         f"the largest is {largest} with {longest:,}\n"
         "  change one of: a smaller tokens_per_batch or batch_size (and a larger accumulate, for the same gradient), "
-        "train.precision: bf16, lora in place of whole weights; the last saved checkpoint is untouched"
+        "train.checkpoint_activations: true, train.precision: bf16, lora in place of whole weights; "
+        "the last saved checkpoint is untouched"
+    )
+
+
+def is_uncompilable(error: BaseException) -> bool:
+    """Whether an exception comes from ``torch.compile``."""
+    dynamo = sys.modules.get("torch._dynamo.exc")  # loaded only where something is compiled
+    return dynamo is not None and isinstance(error, dynamo.TorchDynamoException)
+
+
+def cannot_compile(error: BaseException, when: str) -> TrainingError:
+    """The error that says what the compiler misses."""
+    cause = getattr(error, "inner_exception", error)
+    return TrainingError(
+        f"train.compile: the repeated blocks cannot be compiled {when}: {type(cause).__name__}: {_short(cause)}\n"
+        "  fix: install what is missing (on the CPU a C++ compiler such as g++, on a GPU triton), or train.compile: false; "
+        "the last saved checkpoint is untouched"
     )
 
 

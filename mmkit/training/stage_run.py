@@ -14,6 +14,7 @@ from mmkit.data.loading import PackedLoader, Quarantine, loader
 from mmkit.data.sources import Rows
 from mmkit.errors import SpecError
 from mmkit.model.batch import BadSample, PackedBatch
+from mmkit.model.blocks import repeated_blocks, wrapped_blocks
 from mmkit.model.checkpoint import write_model
 from mmkit.model.folder import dump_json
 from mmkit.model.lora import quantize
@@ -22,7 +23,7 @@ from mmkit.spec.schema import Data, Stage, Train
 from mmkit.training.adapt import attach_lora
 from mmkit.training.arguments import arguments
 from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
-from mmkit.training.faults import is_out_of_memory, out_of_memory
+from mmkit.training.faults import cannot_compile, is_out_of_memory, is_uncompilable, out_of_memory
 from mmkit.training.interrupts import Interrupts
 from mmkit.training.meter import Meter, line
 from mmkit.training.probe import probe
@@ -33,6 +34,7 @@ from mmkit.training.validation import Validation
 
 Say = Callable[[str], None]
 Step = Callable[[str, int, int, dict[str, float]], None]
+NO_BLOCKS = "stage {0.name}: no node repeats a block, so nothing is {1}"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,20 @@ def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> boo
     for text in lines(stage, trained.table):
         say(text)
     recur = rows_recur(settings.stages, around.sources)
-    with feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say):
-        return StageRun(around, index, start, trained).run()
+    blocks = repeated_blocks(model)
+    wanted = {"compiled": settings.compile, "checkpointed": settings.checkpoint_activations}
+    for what in [what for what, on in wanted.items() if on]:
+        say(
+            f"stage {stage.name}: {len(blocks)} repeated blocks are {what}" if blocks else NO_BLOCKS.format(stage, what)
+        )
+    with (
+        feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say),
+        wrapped_blocks(blocks, **wanted) as recompiles,
+    ):
+        complete = StageRun(around, index, start, trained).run()
+    if blocks and settings.compile:
+        say(f"stage {stage.name}: {recompiles.count} recompiles")
+    return complete
 
 
 class StageRun:
@@ -147,9 +161,11 @@ class StageRun:
         try:
             self.trainer.train(resume_from_checkpoint=str(self.start.folder) if self.start else None)
         except (RuntimeError, MemoryError) as error:
+            when = f"at step {self.trainer.state.global_step + 1} of stage {name}"
+            if is_uncompilable(error):
+                raise cannot_compile(error, when) from error
             if not is_out_of_memory(error):
                 raise
-            when = f"at step {self.trainer.state.global_step + 1} of stage {name}"
             raise out_of_memory(error, self.trainer.current, self.meter.autoregressive, when) from error
         if self.trainer.state.global_step >= self.steps:
             self.quarantine.close()

@@ -143,7 +143,8 @@ def test_memory_that_does_not_suffice_says_what_to_change(
     assert f"tokens in 66 samples; the largest is {rows}:61 with 30,005" in lines[1]
     assert lines[2] == (
         "  change one of: a smaller tokens_per_batch or batch_size (and a larger accumulate, for the same gradient), "
-        "train.precision: bf16, lora in place of whole weights; the last saved checkpoint is untouched"
+        "train.checkpoint_activations: true, train.precision: bf16, lora in place of whole weights; "
+        "the last saved checkpoint is untouched"
     )
 
 

@@ -117,16 +117,22 @@ class PackedConformerLayer(nn.Module):
     def _attention(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:
         attention = self.self_attn
         mixed = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-        dropout = attention.dropout if self.training else 0.0
+        return attention.out_proj(self._groups(mixed, layout, attention.dropout if self.training else 0.0))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _groups(
+        self, mixed: Float[Tensor, "total three_dim"], layout: Layout, dropout: float
+    ) -> Float[Tensor, "total dim"]:
+        """Attention within each clip. Compiled layers call it as it is, whatever the groups."""
         rows = []
         for group in layout.groups:
             items, longest = group.frames.shape
-            parts = mixed[group.frames].view(items, longest, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+            parts = mixed[group.frames].view(items, longest, 3, self.self_attn.num_heads, -1).permute(2, 0, 3, 1, 4)
             mask = None if group.real is None else group.real[:, None, None]
             heads = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], mask, dropout)
             joined = heads.transpose(1, 2).flatten(2).flatten(0, 1)
             rows.append(joined if group.real is None else joined.index_select(0, group.rows))
-        return attention.out_proj(torch.cat(rows).index_select(0, layout.order))
+        return torch.cat(rows).index_select(0, layout.order)
 
     def _convolution(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:
         widen, _, depthwise, norm, activation, narrow, dropout = self.conv_module.sequential

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -60,8 +61,9 @@ class Layout:
             rest = [size - prompt for size, prompt in zip(sizes, prompts, strict=True)]
             self.rest = Documents.of(rest, device, kernels=_KERNELS, keys=self.whole)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
-        """Every sequence attends to itself."""
+        """Every sequence attends to itself. Compiled blocks call it as it is, whatever the lengths."""
         if self.prompts is None or not len(query):
             return across(query, key, value, self.whole)
         pieces = [size for pair in zip(self.prompts.sizes, self.rest.sizes, strict=True) for size in pair]
@@ -104,7 +106,8 @@ class FeedForward(nn.Module):
         return self.down(functional.silu(self.gate(x)) * self.up(x))
 
 
-class Memory(NamedTuple):
+@dataclass(frozen=True)
+class Memory:
     """Keys and values of an encoder's states, one zero row before each item's own: an item without states attends to
     that alone."""
 

@@ -96,7 +96,6 @@ class PerDocument(Kernel):
         """It always can."""
         return None
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def attend(
         self, query: Query, key: Key, value: Value, documents: Documents, dropout: float, scaling: float | None
     ) -> Shaped[Tensor, "1 n heads value_dim"]:
@@ -124,10 +123,12 @@ class PerDocument(Kernel):
 _KERNELS: dict[str, Kernel] = {"varlen": Varlen(), "flex": Flex(), "documents": PerDocument()}
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     query: Query, key: Key, value: Value, documents: Documents, dropout: float = 0.0, scaling: float | None = None
 ) -> Shaped[Tensor, "1 n heads value_dim"]:
-    """Attention within documents, by the first of their kernels that can.
+    """Attention within documents, by the first of their kernels that can. Compiled blocks call it as it is: code
+    compiled around it would be of that many documents and these lengths.
 
     Raises:
         PluginError: none can.
