@@ -17,7 +17,7 @@ it on first use. Shapes are written as [jaxtyping](https://docs.kidger.site/jaxt
 
 """
 GROUPS = {
-    "Using a model": ["build", "check", "train", "evaluate", "load", "Model", "plugins"],
+    "Using a model": ["build", "check", "train", "tune", "evaluate", "load", "Model", "plugins"],
     "Writing a plugin": [
         *("Component", "Config", "LocalPath", "hookimpl", "BuildContext", "Processor", "Encoder", "SoftAdapter"),
         *(
@@ -42,6 +42,8 @@ RETURNED = {
     "NodeReport": "mmkit.wiring.check",
     "TaskResult": "mmkit.training.evaluate",
     "PluginReport": "mmkit.registry.registry",
+    "TrialResult": "mmkit.tuning.study",
+    "TuneResult": "mmkit.tuning.run",
 }
 
 

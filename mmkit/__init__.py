@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mmkit.spec.config import Config, LocalPath
     from mmkit.training.evaluate import evaluate
     from mmkit.training.run import train
+    from mmkit.tuning.run import tune
     from mmkit.wiring.check import check
 
 __version__ = "0.1.0"
@@ -80,6 +81,7 @@ _LAZY = {
     "load": "mmkit.model.checkpoint",
     "plugins": "mmkit.discovery",
     "train": "mmkit.training.run",
+    "tune": "mmkit.tuning.run",
 }
 
 __all__ = [
@@ -120,6 +122,7 @@ __all__ = [
     "load",
     "plugins",
     "train",
+    "tune",
 ]
 
 

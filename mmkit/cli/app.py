@@ -20,6 +20,7 @@ from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
 from mmkit.cli.predict import predict
 from mmkit.cli.train import train
+from mmkit.cli.tune import tune
 
 
 class Commands(TyperGroup):
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command()(check)
 app.command()(train)
+app.command()(tune)
 app.command()(evaluate)
 app.command(cls=WithColumns)(predict)
 app.command("inspect")(inspect_spec)

@@ -1,31 +1,41 @@
 """pydantic's findings → located problems with a did-you-mean."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from mmkit.errors import Problem, nearest
 from mmkit.spec.load import Location, Source
+from mmkit.spec.paths import get
 
 
 def problems_of(error: ValidationError, source: Source, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
     """Every finding of ``error``, each with its place in the source."""
-    findings = error.errors()
-    plain = {_place(finding) for finding in findings if finding["type"] != "dict_type"}
+    data = get(source.data, prefix)
+    found = [(finding, _place(finding, data)) for finding in error.errors()]
+    plain = {place for finding, place in found if finding["type"] != "dict_type"}
     return [
-        _problem(finding, source, model, prefix)
-        for finding in findings
-        if finding["type"] != "dict_type" or _place(finding) not in plain  # of "a number or a mapping", one is enough
+        _problem(finding, source, model, prefix + place)
+        for finding, place in found
+        if finding["type"] != "dict_type" or place not in plain  # of "a number or a mapping", one is enough
     ]
 
 
-def _place(finding: Any) -> Location:
-    return tuple(part for part in finding["loc"] if not _internal(part))
+def _place(finding: Any, data: Any) -> Location:
+    """Where it is in the source: without pydantic's own parts, and without keys that a short form leaves out."""
+    found: list[str | int] = []
+    parts = finding["loc"]
+    for index, part in enumerate(parts):
+        keys = data if isinstance(data, Mapping) else {}
+        if part not in keys and (_internal(part) or (index + 1 < len(parts) and parts[index + 1] in keys)):
+            continue
+        found.append(part)
+        data = get(data, (part,))
+    return tuple(found)
 
 
-def _problem(finding: Any, source: Source, model: type[BaseModel], prefix: Location) -> Problem:
-    location = prefix + _place(finding)
+def _problem(finding: Any, source: Source, model: type[BaseModel], location: Location) -> Problem:
     kind, got = finding["type"], finding.get("input")
     if kind == "extra_forbidden":
         fields = _fields_at(model, finding["loc"][:-1])

@@ -44,12 +44,14 @@ def dotted(location: Location) -> str:
     return text
 
 
-def read_source(spec: "str | os.PathLike[str] | Mapping[str, Any]", root: Path | None = None) -> Source:
-    """A path to a YAML/JSON file, or a mapping, as a ``Source``.
+def read_source(spec: "str | os.PathLike[str] | Mapping[str, Any] | Source", root: Path | None = None) -> Source:
+    """A path to a YAML/JSON file, or a mapping, as a ``Source``; one that is read already as it is.
 
     Raises:
         SpecError: the file is missing, too large, not UTF-8, not YAML, or its nesting is hostile.
     """
+    if isinstance(spec, Source):
+        return spec
     if isinstance(spec, Mapping):
         source = Source(None, root or Path.cwd())
         source.data = _Plain(source).convert(spec, ())

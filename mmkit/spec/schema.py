@@ -4,11 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, model_validator
 
-
-class Strict(BaseModel):
-    """Base of the spec's own parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+from mmkit.spec.strict import Strict
+from mmkit.spec.tune import TuneSection
 
 
 class Use(BaseModel):
@@ -275,3 +272,4 @@ class Spec(Strict):
     tasks: dict[str, Task] = Field(description="Tasks by name.", min_length=1)
     data: Data | None = Field(None, description="Where samples come from.")
     train: Train | None = Field(None, description="How to train.")
+    tune: TuneSection | None = Field(None, description="What `mmkit tune` searches; nothing else takes notice of it.")

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ FREE = (
     *("train.output", "train.save_every", "train.keep", "train.log_every", "train.trackers", "train.probe"),
     "train.checkpoint_activations",
     *("train.eval_every", "train.eval_limit", "train.cache.size", "train.cache.folder"),
-    *("data.workers", "data.valid", "data.test"),
+    *("data.workers", "data.valid", "data.test", "tune"),
 )  # what may change between a run and its resumption without changing a single loss
 
 
@@ -185,7 +185,7 @@ def check_same(folder: Path, spec: Spec) -> None:
         there = Spec.model_validate(read_json(folder, "spec.json")).model_dump(mode="json")
     except ValidationError as error:
         raise CheckpointError(f"{folder / 'spec.json'} is not a spec of this mmkit: {error}") from None
-    found = [line for path, line in _differences(there, spec.model_dump(mode="json")) if not _free(path)]
+    found = differences(there, spec.model_dump(mode="json"), FREE)
     if found:
         shown = "\n  ".join(found[:20])
         raise CheckpointError(
@@ -194,8 +194,13 @@ def check_same(folder: Path, spec: Spec) -> None:
         )
 
 
-def _free(path: str) -> bool:
-    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in FREE)
+def differences(there: Any, here: Any, free: Sequence[str]) -> list[str]:
+    """What differs between two specs, one line a place, but for the places that are free to."""
+    return [
+        line
+        for path, line in _differences(there, here)
+        if not any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in free)
+    ]
 
 
 def _differences(there: Any, here: Any, path: str = "") -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from mmkit.wiring.planner import plan
 
 
 def train(
-    spec: "str | os.PathLike[str] | Mapping[str, Any]",
+    spec: "str | os.PathLike[str] | Mapping[str, Any] | Plan",
     *,
     output: str | Path | None = None,
     seed: int | None = None,
@@ -44,6 +44,7 @@ def train(
     A signal (SIGINT, SIGTERM) lets the step end, writes a checkpoint and leaves with KeyboardInterrupt or SystemExit(143).
 
     Args:
+        spec: path of a YAML/JSON file, a mapping, or a plan.
         output: folder of the saved model; default ``train.output``.
         seed: in place of ``train.seed``.
         resume: go on from the newest whole checkpoint of the run that was started in this folder last, with the losses
@@ -54,7 +55,7 @@ def train(
         SpecError, DataError, TrainingError: before anything is written, or with what was written intact.
         CheckpointError: nothing can be written, or the run to resume had another spec.
     """
-    planned = plan(spec, discover())
+    planned = spec if isinstance(spec, Plan) else plan(spec, discover())
     settings = planned.spec.train
     if settings is None:
         raise SpecError([planned.source.problem((), "the spec has no train section", "add train: {stages: [...]}")])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +14,11 @@ from mmkit.spec.schema import KeepBest, Train
 from mmkit.training.evaluate import evaluate_rows
 
 LOWER = ("loss", "wer", "cer", "ter", "mae", "rmse", "mse", "perplexity")
+
+
+def mode_of(metric: str, mode: Literal["min", "max"] | None) -> Literal["min", "max"]:
+    """Whether less or more of a metric is better, where it is not said."""
+    return mode or ("min" if metric.rpartition(".")[2] in LOWER else "max")
 
 
 class Validation:
@@ -39,14 +44,14 @@ class Validation:
             self._value(self.settings.keep_best, figures)
 
     def __call__(self, stage: int, step: int) -> dict[str, float]:
-        """Figures by ``task_metric``; reported, and compared with the best so far."""
+        """Figures by ``task_metric``, and ``loss`` over all tasks; reported, and compared with the best so far."""
         figures = self._figures(self.settings.eval_limit)
         name = self.settings.stages[stage].name
         shown = "  ".join(f"{task}.{key} {value:.4g}" for (task, key), value in figures.items())
         self.say(f"stage {name}  step {step}  valid: {shown}")
         if self.settings.keep_best:
             self._compare(self.settings.keep_best, figures, stage, step)
-        return {f"{task}_{key}" if task else key: value for (task, key), value in figures.items()}
+        return {"loss": self._loss(figures), **{f"{task}_{key}": value for (task, key), value in figures.items()}}
 
     def _figures(self, limit: int | None) -> dict[tuple[str, str], float]:
         autocast = self.settings.precision == "bf16"
@@ -62,21 +67,24 @@ class Validation:
         value = self._value(wanted, figures)
         if value != value:
             raise TrainingError(f"keep_best: {wanted.metric} is not a number at step {step}")
-        mode = wanted.mode or ("min" if wanted.metric.rpartition(".")[2] in LOWER else "max")
-        if self.best is None or (value < self.best["value"] if mode == "min" else value > self.best["value"]):
+        less = mode_of(wanted.metric, wanted.mode) == "min"
+        if self.best is None or (value < self.best["value"] if less else value > self.best["value"]):
             self.best = {"value": value, "stage": stage, "step": step}
             self.save()
             self.say(f"kept: best {wanted.metric} so far, {value:.4g}")
 
     def _value(self, wanted: KeepBest, figures: Mapping[tuple[str, str], float]) -> float:
         if wanted.metric == "loss":
-            tasks = self.model.plan.tasks
-            return sum(tasks[task].weight * value for (task, key), value in figures.items() if key == "loss")
+            return self._loss(figures)
         named = {f"{task}.{key}": value for (task, key), value in figures.items()}
         if wanted.metric not in named:
             message = f"there is no metric {wanted.metric!r} on data.valid: {nearest(wanted.metric, ['loss', *named])}"
             raise SpecError([self.model.plan.source.problem(("train", "keep_best"), message)])
         return named[wanted.metric]
+
+    def _loss(self, figures: Mapping[tuple[str, str], float]) -> float:
+        tasks = self.model.plan.tasks
+        return sum(tasks[task].weight * value for (task, key), value in figures.items() if key == "loss")
 
     def state_dict(self) -> dict[str, Any] | None:
         """The best so far."""

@@ -11,6 +11,7 @@ from mmkit.registry.registry import Registry
 from mmkit.wiring.draw import graph
 from mmkit.wiring.graph import Placed, Plan, matches
 from mmkit.wiring.planner import plan
+from mmkit.wiring.variants import check_ends
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,22 +54,26 @@ class NodeReport:
 
 
 def check(
-    spec: "str | os.PathLike[str] | Mapping[str, Any]",
+    spec: "str | os.PathLike[str] | Mapping[str, Any] | Plan",
     *,
     static: bool = False,
     flops: bool = False,
     registry: Registry | None = None,
 ) -> list[NodeReport]:
-    """Validate a spec before any weight is read, and say what each node costs.
+    """Validate a spec before any weight is read, and say what each node costs. The ends of the ranges that ``tune``
+    names are validated with it.
 
     Args:
+        spec: path of a YAML/JSON file, a mapping, or a plan.
         static: leave out everything that needs torch.
         flops: count FLOPs by running every node on the meta device (a few seconds).
 
     Raises:
         SpecError: every problem, located.
     """
-    planned = plan(spec, registry or discover())
+    registry = registry or discover()
+    planned = spec if isinstance(spec, Plan) else plan(spec, registry)
+    check_ends(planned, registry, static=static)
     unread = set(graph(planned).unread())
     if static:
         return [NodeReport(p.node, p.component.full_name, notes=_notes(p, unread)) for p in planned.placed()]

@@ -16,7 +16,9 @@ from mmkit.spec.template import Literal, Slot, parse
 from mmkit.wiring.graph import BackbonePlan, ModalityPlan, Placed, Plan, TaskPlan, import_path
 
 
-def plan(spec: "str | os.PathLike[str] | Mapping[str, Any]", registry: Registry, root: Path | None = None) -> Plan:
+def plan(
+    spec: "str | os.PathLike[str] | Mapping[str, Any] | Source", registry: Registry, root: Path | None = None
+) -> Plan:
     """Validate everything that can be validated without torch.
 
     Raises:

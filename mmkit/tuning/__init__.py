@@ -1,0 +1,1 @@
+"""Hyperparameter search over any path of a spec, by Optuna: ``mmkit.tune``."""
