@@ -161,12 +161,15 @@ class Stage(Strict):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     tokens_per_batch: int | None = Field(
-        None, gt=0, description="Tokens a forward pass at most (input and generated target), instead of batch_size."
+        None,
+        gt=0,
+        description="Tokens a forward pass at most (input and generated target), of all processes together; instead of "
+        "batch_size.",
     )
     batch_size: int | None = Field(
         default_factory=lambda given: None if given.get("tokens_per_batch") else 32,
         gt=0,
-        description="Samples a forward pass; 32 unless tokens_per_batch is given.",
+        description="Samples a forward pass, of all processes together; 32 unless tokens_per_batch is given.",
     )
     lookahead: int = Field(
         64, ge=0, description="With tokens_per_batch: prepared samples from which the gaps of a batch are filled."
@@ -239,6 +242,11 @@ class Train(Strict):
     stages: list[Stage] = Field(description="Stages, in order.", min_length=1)
     seed: int = Field(0, description="Seed of weights, order and dropout.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Arithmetic of the forward pass.")
+    parallel: Literal["ddp", "fsdp2"] | None = Field(
+        None,
+        description="With several processes (torchrun, accelerate launch): ddp, the default, keeps the whole model in "
+        "each; fsdp2 keeps a part of weights and optimizer state in each.",
+    )
     probe: bool = Field(False, description="Run the largest batch of each stage first, to see that memory suffices.")
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")
     save_every: int | None = Field(None, gt=0, description="Steps between checkpoints, from which a run resumes.")

@@ -19,7 +19,7 @@ RUN = "run.json"  # the run whose checkpoints count, and whether it is complete
 FREE = (
     *("train.output", "train.save_every", "train.keep", "train.log_every", "train.trackers", "train.probe"),
     *("train.eval_every", "train.eval_limit", "train.cache.size", "train.cache.folder"),
-    *("data.workers", "data.valid", "data.test"),
+    *("data.workers", "data.valid", "data.test", "train.parallel"),
 )  # what may change between a run and its resumption without changing a single loss
 
 
