@@ -17,7 +17,13 @@ from difflib import get_close_matches
 
 
 class MmkitError(Exception):
-    """Base of all errors a user can cause or mend."""
+    """Base of all errors a user can cause or mend.
+
+    Attributes:
+        quiet: another process of the run says it already.
+    """
+
+    quiet: bool = False
 
 
 @dataclass(frozen=True)

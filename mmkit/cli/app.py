@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if debug:
             traceback.print_exception(error)
         message, code = outcome(error)
-        _complain(message)
+        _complain("" if getattr(error, "quiet", False) else message)
     sys.exit(code)
 
 

@@ -1,6 +1,7 @@
 """What could not be used: bad rows, and samples longer than the token budget."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,11 @@ class Quarantine:
         self.bad += batch.bad
         if batch.bad and (self.seen >= 100 or not batch.tasks):
             self.close()
+
+    @classmethod
+    def joined(cls, several: "Sequence[Quarantine]") -> "Quarantine":
+        """Those of all ranks as one."""
+        return cls(several[0].limit, sum(one.seen for one in several), [bad for one in several for bad in one.bad])
 
     def close(self) -> None:
         """Hold the share against the limit; called at the end, however few rows there were.
@@ -56,6 +62,17 @@ class PackingReport:
     tokens: int = 0
     long: Counter[str] = field(default_factory=Counter)
     first: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, several: "Sequence[PackingReport]") -> "PackingReport":
+        """Those of all ranks as one."""
+        whole = cls(several[0].budget)
+        for one in several:
+            whole.batches, whole.tokens = whole.batches + one.batches, whole.tokens + one.tokens
+            whole.long.update(one.long)
+            for what, named in one.first.items():
+                whole.first[what] = (whole.first.get(what, []) + named)[:3]
+        return whole
 
     @property
     def efficiency(self) -> float:

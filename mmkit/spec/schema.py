@@ -158,12 +158,15 @@ class Stage(Strict):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     tokens_per_batch: int | None = Field(
-        None, gt=0, description="Tokens a forward pass at most (input and generated target), instead of batch_size."
+        None,
+        gt=0,
+        description="Tokens a forward pass at most (input and generated target), of all processes together; instead of "
+        "batch_size.",
     )
     batch_size: int | None = Field(
         default_factory=lambda given: None if given.get("tokens_per_batch") else 32,
         gt=0,
-        description="Samples a forward pass; 32 unless tokens_per_batch is given.",
+        description="Samples a forward pass, of all processes together; 32 unless tokens_per_batch is given.",
     )
     lookahead: int = Field(
         64, ge=0, description="With tokens_per_batch: prepared samples from which the gaps of a batch are filled."
@@ -239,6 +242,11 @@ class Train(Strict):
     compile: bool = Field(False, description="Compile the repeated blocks with torch.compile.")
     checkpoint_activations: bool = Field(
         False, description="Run the repeated blocks again in the backward pass instead of keeping what they computed."
+    )
+    parallel: Literal["ddp", "fsdp2"] | None = Field(
+        None,
+        description="With several processes (torchrun, accelerate launch): ddp, the default, keeps the whole model in "
+        "each; fsdp2 keeps a part of weights and optimizer state in each.",
     )
     probe: bool = Field(False, description="Run the largest batch of each stage first, to see that memory suffices.")
     output: str = Field("runs/model", description="Folder of the trained model, relative to the working folder.")

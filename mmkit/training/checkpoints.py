@@ -31,7 +31,7 @@ FREE = (
     *("train.output", "train.save_every", "train.keep", "train.log_every", "train.trackers", "train.probe"),
     "train.checkpoint_activations",
     *("train.eval_every", "train.eval_limit", "train.cache.size", "train.cache.folder"),
-    *("data.workers", "data.valid", "data.test", "tune"),
+    *("data.workers", "data.valid", "data.test", "tune", "train.parallel"),
 )  # what may change between a run and its resumption without changing a single loss
 
 

@@ -1,7 +1,8 @@
 """``mmkit.evaluate``: losses and metrics on held-out rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from mmkit.data.cache.use import feature_caches
 from mmkit.data.loading import Quarantine, loader, open_all
 from mmkit.data.sources import Rows
+from mmkit.errors import MmkitError
 from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
+from mmkit.training.parallel.ranks import Ranks
 from mmkit.training.stages import untrained_encoders
 
 
@@ -61,6 +64,47 @@ def evaluate(
         return evaluate_rows(model, open_all(model.plan, part), batch_size=batch_size, limit=limit, step=step)
 
 
+@dataclass
+class _Seen:
+    """What one rank has of one source: prediction, reference and address of its rows, and their loss."""
+
+    found: list[tuple[Any, Any, str]] = field(default_factory=list)
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine(1.0))
+    total: float = 0.0
+    count: int = 0
+
+
+def _see(
+    model: Model,
+    rows: Rows,
+    batch_size: int,
+    step: Callable[[str, int, int], None] | None,
+    ranks: Ranks,
+    seen: _Seen,
+) -> None:
+    task = rows.given.task
+    seen.quarantine.limit = (model.plan.spec.data or Data()).max_bad
+    for cpu_batch in loader(model, [rows], batch_size, rank=ranks.rank, world=ranks.world):
+        seen.quarantine.add(cpu_batch)
+        if not cpu_batch.tasks:
+            continue
+        batch = cpu_batch.to(model.device)
+        value, number = model(batch)["losses"][task]
+        seen.total, seen.count = seen.total + float(value), seen.count + number
+        seen.found += zip(predict_batch(model, task, batch), batch.references, batch.addresses, strict=True)
+        if step:
+            step(task, len(seen.found), len(seen.found) if rows.given.streaming else len(rows))
+
+
+def _in_turn(shares: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    """Rank 0's first, rank 1's first, …: the order of the rows, unless bad ones were left out."""
+    for round_ in zip_longest(*shares, fillvalue=_NONE):
+        yield from (one for one in round_ if one is not _NONE)
+
+
+_NONE = object()
+
+
 @torch.no_grad()
 def evaluate_rows(
     model: Model,
@@ -69,31 +113,31 @@ def evaluate_rows(
     batch_size: int = 64,
     limit: int | None = None,
     step: Callable[[str, int, int], None] | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008
 ) -> dict[str, TaskResult]:
-    """The same over sources that are open; the model is left in evaluation mode."""
+    """The same over sources that are open; the model is left in evaluation mode.
+
+    Args:
+        ranks: share the rows of every source; each of them gets all results.
+    """
     model.eval()
     results: dict[str, TaskResult] = {}
-    data = model.plan.spec.data or Data()
     for rows in sources:
         if limit is not None:
             rows = rows.first(limit)
-        task = rows.given.task
-        result = results.setdefault(task, TaskResult())
-        quarantine = Quarantine(data.max_bad)
-        total, count, done = 0.0, 0, 0
-        for cpu_batch in loader(model, [rows], batch_size):
-            quarantine.add(cpu_batch)
-            if not cpu_batch.tasks:
-                continue
-            batch = cpu_batch.to(model.device)
-            value, number = model(batch)["losses"][task]
-            total, count = total + float(value), count + number
-            result.predictions += predict_batch(model, task, batch)
-            result.references += batch.references
-            result.addresses += batch.addresses
-            done += len(batch.tasks)
-            if step:
-                step(task, done, done if rows.given.streaming else len(rows))
+        seen, error = _Seen(), None
+        try:
+            _see(model, rows, batch_size, step, ranks, seen)
+        except MmkitError as caught:
+            error = caught
+        total, count = ranks.agree([seen.total, seen.count], error)
+        shares = ranks.gather((seen.found, seen.quarantine))
+        result = results.setdefault(rows.given.task, TaskResult())
+        for prediction, reference, address in _in_turn([found for found, _ in shares]):
+            result.predictions.append(prediction)
+            result.references.append(reference)
+            result.addresses.append(address)
+        quarantine = Quarantine.joined([quarantine for _, quarantine in shares])
         quarantine.close()
         result.metrics["loss"] = total / max(1, count)
         if quarantine.bad:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmkit.errors import TrainingError
 from mmkit.model.batch import PackedBatch
 from mmkit.training.meter import count_tokens
+from mmkit.training.parallel.gradients import local
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class StepNumbers:
     counts: dict[str, int]
 
 
-def read_step(passes: Sequence[Pass], norm: Tensor, parameters: Mapping[str, nn.Parameter], step: int) -> StepNumbers:
-    """Fetch a step's numbers from the device in one transfer, and see that all are finite.
+def read_step(passes: Sequence[Pass], norm: Tensor, step: int) -> StepNumbers:
+    """Fetch a step's numbers from the device in one transfer, and see that the losses are finite.
 
     Raises:
-        TrainingError: a loss or the gradient is not finite; nothing has been changed by it yet.
+        TrainingError: one is not; nothing has been changed by it yet.
     """
     flat = [norm.float(), *(one.loss.float() for one in passes)]
     flat += [value.detach().float() for one in passes for value, _ in one.losses.values()]
@@ -55,13 +56,23 @@ def read_step(passes: Sequence[Pass], norm: Tensor, parameters: Mapping[str, nn.
                 f"samples: {_first(one.addresses)}; the last saved model is untouched; "
                 "try a lower lr, or look at these rows"
             )
-    if not _finite(values[0]):
+    return StepNumbers(sum(losses), values[0], sums, counts)
+
+
+def check_gradient(
+    numbers: StepNumbers, passes: Sequence[Pass], parameters: Mapping[str, nn.Parameter], step: int
+) -> None:
+    """See that it is finite.
+
+    Raises:
+        TrainingError: it is not; nothing has been changed by it yet.
+    """
+    if not _finite(numbers.norm):
         raise TrainingError(
             f"the gradient of {_broken(parameters)} is not finite at step {step}, though the loss is "
-            f"{sum(losses):.4g}; samples: {_first([a for one in passes for a in one.addresses])}; the last saved "
+            f"{numbers.loss:.4g}; samples: {_first([a for one in passes for a in one.addresses])}; the last saved "
             "model is untouched; try a lower lr, precision: fp32, or look at these rows"
         )
-    return StepNumbers(sum(losses), values[0], sums, counts)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -121,5 +132,6 @@ def _first(addresses: Sequence[str]) -> str:
 
 
 def _broken(parameters: Mapping[str, nn.Parameter]) -> str:
-    names = [n for n, p in parameters.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+    grads = {name: local(p.grad) for name, p in parameters.items() if p.grad is not None}
+    names = [name for name, grad in grads.items() if not bool(torch.isfinite(grad).all())]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "the model"

@@ -9,9 +9,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Notes the first signal; a second one acts as if nobody had been listening."""
+    """Notes the first signal; a second one acts as if nobody had been listening.
 
-    def __init__(self) -> None:
+    Args:
+        launched: whether a launcher started this process: from a terminal it passes on a signal that has come already,
+            and it kills who takes too long; so no second one counts.
+    """
+
+    def __init__(self, launched: bool = False) -> None:
+        self.launched = launched
         self.received: int | None = None
         self.before: dict[int, Any] = {}
 
@@ -28,8 +34,8 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        for other, handler in self.before.items():
+        self.received = self.received or number
+        for other, handler in ({} if self.launched else self.before).items():
             signal.signal(other, handler)
         if hasattr(signal, "SIGCHLD"):  # the signal may have gone to data workers too: torch would raise where they die
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -23,7 +23,7 @@ class Meter:
     """Collects between two log lines.
 
     Args:
-        steps: optimizer steps of the stage. parameters: of the whole model, for the FLOPs.
+        steps: optimizer steps of the stage. parameters: of the whole model, for the FLOPs. devices: that share the work.
     """
 
     steps: int
@@ -31,6 +31,7 @@ class Meter:
     autoregressive: Sequence[str]
     device: torch.device
     precision: str
+    devices: int = 1
     loss: float = 0.0
     taken: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -52,11 +53,16 @@ class Meter:
         self.since += seconds
         self.began += seconds
 
-    def fetched(self, batches: Sequence[PackedBatch], seconds: float) -> None:
+    def count(self, batches: Sequence[PackedBatch]) -> tuple[int, int]:
+        """Samples and tokens of some batches."""
+        tokens = sum(count_tokens(batch, self.autoregressive) for batch in batches)
+        return sum(len(batch.tasks) for batch in batches), tokens
+
+    def fetched(self, samples: int, tokens: int, seconds: float) -> None:
         """The batches of one step have come, after this much waiting."""
         self.waited += seconds
-        self.samples += sum(len(batch.tasks) for batch in batches)
-        self.tokens += sum(count_tokens(batch, self.autoregressive) for batch in batches)
+        self.samples += samples
+        self.tokens += tokens
 
     def stepped(self, loss: float, sums: Mapping[str, float], counts: Mapping[str, int]) -> None:
         """One optimizer step: its loss, and per task the summed loss and the targets."""
@@ -82,7 +88,7 @@ class Meter:
         }
         peak = peak_flops(self.device, self.precision)
         if peak:
-            figures["mfu"] = 6 * self.parameters * self.tokens / seconds / peak
+            figures["mfu"] = 6 * self.parameters * self.tokens / seconds / (peak * self.devices)
         self.loss, self.taken, self.tokens, self.samples, self.waited, self.since = 0.0, 0, 0, 0, 0.0, now
         self.sums.clear()
         self.counts.clear()

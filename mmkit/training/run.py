@@ -1,18 +1,16 @@
 """``mmkit.train``: spec → trained, saved model; from the beginning, or from where a run was left."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmkit.data.loading import open_all, raw_values
 from mmkit.data.sources import Rows
 from mmkit.discovery.loader import discover
-from mmkit.errors import SpecError
+from mmkit.errors import DataError, MmkitError, SpecError
 from mmkit.model.build import build
 from mmkit.model.checkpoint import load, restore, write_model
 from mmkit.model.folder import dump_json
@@ -21,6 +19,11 @@ from mmkit.model.model import Model
 from mmkit.spec.schema import Train
 from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
 from mmkit.training.interrupts import Interrupts
+from mmkit.training.parallel.engines import same_start
+from mmkit.training.parallel.lost import together
+from mmkit.training.parallel.ranks import Ranks, connect
+from mmkit.training.parallel.sharded import check_shardable
+from mmkit.training.parallel.shares import share
 from mmkit.training.rehearsal import rehearse
 from mmkit.training.stage_run import Say, Step, Surroundings, position, run_stage
 from mmkit.training.state import own_memory
@@ -43,6 +46,9 @@ def train(
 
     A signal (SIGINT, SIGTERM) lets the step end, writes a checkpoint and leaves with KeyboardInterrupt or SystemExit(143).
 
+    Started in several processes (torchrun, accelerate launch), all of them train together and return the model; the first
+    one writes and says. ``step`` is called in each.
+
     Args:
         spec: path of a YAML/JSON file, a mapping, or a plan.
         output: folder of the saved model; default ``train.output``.
@@ -62,11 +68,25 @@ def train(
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
         planned = replace(planned, spec=planned.spec.model_copy(update={"train": settings}))
+    ranks = connect(planned, settings)
+    with together(ranks), Interrupts(ranks.world > 1) as interrupts:
+        return _train(planned, settings, ranks, interrupts, output, resume, say if ranks.first else _nothing, step)
+
+
+def _train(
+    planned: Plan,
+    settings: Train,
+    ranks: Ranks,
+    interrupts: Interrupts,
+    output: str | Path | None,
+    resume: bool,
+    say: Say,
+    step: Step | None,
+) -> Model:
+    """``train``, among the other ranks."""
     folder = Path(output or settings.output)
     checkpoints = Checkpoints(folder, settings.keep, say)
-    found = checkpoints.resume(planned.spec) if resume else False
-    if not resume:
-        checkpoints.begin()
+    found = _begin(checkpoints, planned, ranks, resume)
     if found is True:
         say(f"this run is complete: {folder}")
         return load(folder)
@@ -74,21 +94,61 @@ def train(
     if resume:
         say(f"resuming from {start.folder}" if start else f"nothing to resume in {folder}: starting from the beginning")
     sources = open_all(planned, "train")
+    _check_sharing(planned, settings, sources, ranks)
     rehearse(planned, {rows.given.task for rows in sources})
     model = restore(start.folder, planned) if start else build(planned, fit=_Fit(sources, planned))
     own_memory(model)
-    if torch.cuda.is_available():
-        model.to("cuda")
-    with Interrupts() as interrupts:
-        validation = _validation(model, settings, say, folder, start)
-        follow = trackers(planned, folder)
-        around = Surroundings(model, settings, sources, checkpoints, validation, interrupts, say, step, follow)
-        _stages(around, start)
+    same_start(model, ranks)
+    if settings.parallel != "fsdp2":  # which moves part by part
+        model.to(ranks.device())
+    follow = trackers(planned, folder)
+    around = Surroundings(model, settings, sources, checkpoints, None, interrupts, say, step, follow, ranks)
+    around = replace(around, validation=_validation(around, start))
+    _stages(around, start)
+    validation = around.validation
     if settings.keep_best and validation and validation.best:
         best = validation.best
         say(f"the model is that of stage {settings.stages[best['stage']].name}, step {best['step']}")
         model = load(folder, device=model.device)
     return model.eval()
+
+
+def _begin(checkpoints: Checkpoints, planned: Plan, ranks: Ranks, resume: bool) -> Checkpoint | bool:
+    """A new run, or where the last one is taken up; the first rank looks for all.
+
+    Raises:
+        CheckpointError: the run was started with another spec.
+    """
+    found: Checkpoint | bool = False
+    error = None
+    try:
+        if ranks.first and resume:
+            found = checkpoints.resume(planned.spec)
+        elif ranks.first:
+            checkpoints.begin()
+    except MmkitError as caught:
+        error = caught
+    ranks.agree([], error)
+    given: Checkpoint | bool = ranks.from_first(found)
+    return given
+
+
+def _check_sharing(planned: Plan, settings: Train, sources: Sequence[Rows], ranks: Ranks) -> None:
+    """What several processes need.
+
+    Raises:
+        DataError: fewer rows than processes.
+        SpecError: a step cannot be shared, or what is trained cannot be sharded.
+    """
+    if ranks.world == 1:
+        return
+    rows = [len(source) for source in sources if not source.given.streaming]
+    if len(rows) == len(sources) and sum(rows) < ranks.world:
+        raise DataError(f"data.train has {sum(rows)} rows for {ranks.world} processes; start at most {sum(rows)}")
+    for index, stage in enumerate(settings.stages):
+        share(stage, index, ranks.world, planned)
+    if settings.parallel == "fsdp2":
+        check_shardable(planned, settings)
 
 
 def _stages(around: Surroundings, start: Checkpoint | None) -> None:
@@ -102,14 +162,16 @@ def _stages(around: Surroundings, start: Checkpoint | None) -> None:
         if merged:
             around.say(f"stage {stages[index].name}: adapters of {merged} layers merged")
         if index + 1 < len(stages):
-            around.checkpoints.write(index + 1, 0, partial(_between, around, index + 1))
+            fill = partial(_between, around, index + 1)
+            around.save(partial(around.checkpoints.write, index + 1, 0, fill))
         if not (around.settings.keep_best and around.validation):
-            around.model.save(around.checkpoints.output)
+            around.save(lambda: around.model.save(around.checkpoints.output))
             around.say(f"saved {around.checkpoints.output}")
-        if index + 1 < len(stages) and around.interrupts.received is not None:
+        (interrupted,) = around.ranks.agree([around.interrupts.received is not None])
+        if index + 1 < len(stages) and interrupted:
             around.say(f"interrupted after stage {stages[index].name}; resume goes on with the next")
             around.interrupts.leave()
-    around.checkpoints.finish()
+    around.save(around.checkpoints.finish)
 
 
 def _between(around: Surroundings, stage: int, folder: Path) -> None:
@@ -118,12 +180,13 @@ def _between(around: Surroundings, stage: int, folder: Path) -> None:
     dump_json(folder / PROGRESS, position(around, stage, 0))
 
 
-def _validation(model: Model, settings: Train, say: Say, folder: Path, start: Checkpoint | None) -> Validation | None:
+def _validation(around: Surroundings, start: Checkpoint | None) -> Validation | None:
     """The evaluation on data.valid, where the spec has rows for it.
 
     Raises:
         SpecError: keep_best without such rows, or with a metric that is not there.
     """
+    model, settings = around.model, around.settings
     data = model.plan.spec.data
     if data is None or not data.valid:
         wanted = [name for name in ("keep_best", "eval_every", "eval_limit") if getattr(settings, name) is not None]
@@ -132,11 +195,16 @@ def _validation(model: Model, settings: Train, say: Say, folder: Path, start: Ch
             fix = "add data: {valid: [{task: …, path: …}]}"
             raise SpecError([model.plan.source.problem(("train", wanted[0]), message, fix)])
         return None
-    validation = Validation(model, settings, say, lambda: model.save(folder))
+    keep = partial(around.save, lambda: model.save(around.checkpoints.output))
+    validation = Validation(model, settings, around.say, keep, around.ranks)
     validation.rehearse()
     if start is not None:
         validation.load_state_dict(start.progress["validation"])
     return validation
+
+
+def _nothing(line: str) -> None:
+    pass
 
 
 class _Fit(Mapping[str, Any]):

@@ -1,18 +1,22 @@
 """One stage from its table to its last step, from the beginning or from a checkpoint."""
 
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from mmkit.data.cache.use import feature_caches, rows_recur
 from mmkit.data.loading import PackedLoader, Quarantine, loader
+from mmkit.data.quarantine import PackingReport
 from mmkit.data.sources import Rows
-from mmkit.errors import SpecError
+from mmkit.errors import MmkitError, SpecError
 from mmkit.model.batch import BadSample, PackedBatch
 from mmkit.model.blocks import repeated_blocks, wrapped_blocks
 from mmkit.model.checkpoint import write_model
@@ -26,15 +30,29 @@ from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
 from mmkit.training.faults import cannot_compile, is_out_of_memory, is_uncompilable, out_of_memory
 from mmkit.training.interrupts import Interrupts
 from mmkit.training.meter import Meter, line
+from mmkit.training.parallel.choice import engine
+from mmkit.training.parallel.ranks import Ranks
+from mmkit.training.parallel.shares import share
 from mmkit.training.probe import probe
 from mmkit.training.stages import Trainable, apply_stage, frozen_encoders, lines
-from mmkit.training.state import load_optimizer, load_random, save_optimizer, save_random
+from mmkit.training.state import (
+    OPTIMIZER,
+    RANDOM,
+    load_optimizer,
+    load_random,
+    load_schedule,
+    optimizer_state,
+    random_state,
+    schedule_state,
+)
 from mmkit.training.trainer import Flow, PackedTrainer
 from mmkit.training.validation import Validation
 
 Say = Callable[[str], None]
 Step = Callable[[str, int, int, dict[str, float]], None]
 NO_BLOCKS = "stage {0.name}: no node repeats a block, so nothing is {1}"
+_APART = 1_000_003
+"""Between the seeds of the ranks' dropout."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,23 @@ class Surroundings:
     say: Say
     step: Step | None
     trackers: Callable[[str, int], list[Any]]
+    ranks: Ranks
+
+    def save(self, write: Callable[[], object]) -> None:
+        """Let the first rank write what all of them could; the others wait.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        error = None
+        try:
+            if self.ranks.first:
+                write()
+        except MmkitError as caught:
+            if self.ranks.world == 1:
+                raise
+            error = caught
+        self.ranks.agree([], error)
 
 
 def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> bool:
@@ -95,14 +130,18 @@ class StageRun:
         self.around, self.index, self.start, self.trained = around, index, start, trained
         model, settings = around.model, around.settings
         self.stage: Stage = settings.stages[index]
+        self.own = share(self.stage, index, around.ranks.world, model.plan)
         self.seed = settings.seed + index
         self.batches = self._loader()
-        self.steps = self.stage.steps or self.batches.steps(self.stage.accumulate)
+        self.steps = self.stage.steps or self.batches.steps(self.own.accumulate)
         self.quarantine = Quarantine((model.plan.spec.data or Data()).max_bad)
         autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.meter = Meter(self.steps, parameters, autoregressive, model.device, settings.precision)
+        world = around.ranks.world
+        self.meter = Meter(self.steps, parameters, autoregressive, model.device, settings.precision, world)
         self.saved_at = -1
+        self.stopped = False
+        self.engine = engine(model, trained, settings, around.ranks)
         self.trainer = self._trainer()
 
     def _loader(self) -> PackedLoader:
@@ -110,10 +149,12 @@ class StageRun:
         return loader(
             around.model,
             around.sources,
-            self.stage,
+            self.own,
             total_samples=self._samples(),
             seed=self.seed,
             stage_index=self.index,
+            rank=around.ranks.rank,
+            world=around.ranks.world,
         )
 
     def _samples(self) -> int | None:
@@ -132,23 +173,23 @@ class StageRun:
 
     def _trainer(self) -> PackedTrainer:
         around, settings = self.around, self.around.settings
+        name = f"{around.checkpoints.output.name}-{self.stage.name}"
         trainer = PackedTrainer(
-            around.model,
-            arguments(
-                settings, self.stage, self.steps, self.seed, f"{around.checkpoints.output.name}-{self.stage.name}"
-            ),
+            self.engine,
+            around.ranks,
+            arguments(settings, self.own, self.steps, self.seed + _APART * around.ranks.rank, name),
             self.batches,
-            self.trained,
+            [name for name in around.model.plan.tasks if name in {rows.given.task for rows in around.sources}],
             self.meter,
             self,
             settings.precision == "bf16",
         )
         trainer.load = self._load
         at = self.start.order[1] if self.start else 0
-        for tracker in around.trackers(f"{self.index}-{self.stage.name}", at):
+        for tracker in around.trackers(f"{self.index}-{self.stage.name}", at) if around.ranks.first else ():
             trainer.add_callback(tracker)
         evaluates = around.validation is not None
-        flow = Flow(settings.eval_every, settings.save_every, evaluates, self.interrupted, self._report)
+        flow = Flow(settings.eval_every, settings.save_every, evaluates, self._stopping, self._report)
         trainer.add_callback(flow)
         return trainer
 
@@ -167,14 +208,10 @@ class StageRun:
             if not is_out_of_memory(error):
                 raise
             raise out_of_memory(error, self.trainer.current, self.meter.autoregressive, when) from error
-        if self.trainer.state.global_step >= self.steps:
-            self.quarantine.close()
-        if self.quarantine.bad:
-            say(f"skipped: {self.quarantine.summary()}")
-        if self.batches.report.summary():
-            say(f"stage {name}: {self.batches.report.summary()}")
+        self.engine.finish()
+        self._say_rest()
         moved = self.trainer.bare_optimizer().state
-        idle = [name for name, parameter in self.trained.parameters.items() if parameter not in moved]
+        idle = [name for name, parameter in self.engine.trained.parameters.items() if parameter not in moved]
         if idle:
             say(f"stage {name}: {len(idle)} trainable parameters never had a gradient, the first is {idle[0]}")
         done = self.trainer.state.global_step
@@ -183,10 +220,26 @@ class StageRun:
         )
         return done >= self.steps
 
+    def _say_rest(self) -> None:
+        """What could not be used, on all ranks.
+
+        Raises:
+            DataError: too many rows were bad.
+        """
+        gathered = self.around.ranks.gather((self.quarantine, self.batches.report))
+        quarantine, report = Quarantine.joined([q for q, _ in gathered]), PackingReport.joined([r for _, r in gathered])
+        if self.trainer.state.global_step >= self.steps:
+            quarantine.close()
+        if quarantine.bad:
+            self.around.say(f"skipped: {quarantine.summary()}")
+        if report.summary():
+            self.around.say(f"stage {self.stage.name}: {report.summary()}")
+
     def _probe(self) -> str:
         autocast, model = self.around.settings.precision == "bf16", self.around.model
-        batches = islice(self._loader(), self.steps * self.stage.accumulate)
-        return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)
+        batches = islice(self._loader(), self.steps * self.own.accumulate)
+        with self.engine.whole():
+            return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)
 
     def _report(self, at: int, of: int, figures: Mapping[str, float]) -> None:
         if self.around.step:
@@ -199,62 +252,92 @@ class StageRun:
         self.quarantine.add(batch)
 
     def interrupted(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has come to this process."""
         return self.around.interrupts.received is not None
+
+    def stop(self) -> None:
+        """A signal has come to some process."""
+        self.stopped = True
+        self.around.interrupts.received = self.around.interrupts.received or signal.SIGTERM
+
+    def _stopping(self) -> bool:
+        """The same on all ranks."""
+        return self.stopped or (self.around.ranks.world == 1 and self.interrupted())
 
     def evaluate(self) -> dict[str, float]:
         """Figures on data.valid."""
         if self.around.validation is None:
             return {}
-        return self.around.validation(self.index, self.trainer.state.global_step)
+        with self.engine.whole():
+            return self.around.validation(self.index, self.trainer.state.global_step)
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless it is there."""
         at = self.trainer.state.global_step
         if at == self.saved_at:
             return
-        path = self.around.checkpoints.write(self.index, at, self._fill)
+        checkpoints, path = self.around.checkpoints, self.around.checkpoints.path(self.index, at)
+        parts = self._parts()
+        with self.engine.whole():
+            self.around.save(lambda: checkpoints.write(self.index, at, partial(self._fill, parts)))
         self.saved_at = at
-        if self.interrupted():
+        if self._stopping():
+            path = path.resolve()
             self.around.say(
                 f"interrupted at step {at} of stage {self.stage.name}: saved {path}; resume goes on from it"
             )
 
-    def _fill(self, folder: Path) -> None:
+    def _parts(self) -> dict[str, Any]:
+        """What the ranks hold of the stage's state, gathered: optimizer, and of every rank random states and data."""
+        quarantine = {"seen": self.quarantine.seen, "bad": [[b.address, b.reason] for b in self.quarantine.bad]}
+        own = (random_state(), self.trainer.place or self.batches.state_dict(), quarantine)
+        randoms, data, quarantines = zip(*self.around.ranks.gather(own), strict=True)
+        tensors, groups = optimizer_state(self.trainer.bare_optimizer(), self.engine.trained.parameters)
+        numbered = {f"{rank}/{name}": t for rank, (state, _) in enumerate(randoms) for name, t in state.items()}
+        return {
+            "files": {OPTIMIZER: tensors, RANDOM: numbered},
+            "optimizer": groups,
+            "random": [rest for _, rest in randoms],
+            "data": list(data),
+            "quarantine": list(quarantines),
+        }
+
+    def _fill(self, parts: dict[str, Any], folder: Path) -> None:
         """Everything a resumption needs, into the folder of a checkpoint."""
         trainer, around = self.trainer, self.around
         final = around.checkpoints.path(self.index, trainer.state.global_step)
         write_model(around.model, folder, final, merged=False)
-        names = {id(parameter): name for name, parameter in self.trained.parameters.items()}
+        for name, tensors in parts["files"].items():
+            save_file(tensors, folder / name)
         trainer.state.save_to_json(str(folder / "trainer_state.json"))
         progress = {
             **position(around, self.index, trainer.state.global_step),
             "steps": self.steps,
-            "optimizer": save_optimizer(trainer.bare_optimizer(), names, folder),
-            "schedule": trainer.bare_scheduler().state_dict(),
-            "random": save_random(folder),
-            "data": self.batches.state_dict(),
+            "schedule": schedule_state(trainer.bare_scheduler()),
             "meter": self.meter.state_dict(),
-            "quarantine": {"seen": self.quarantine.seen, "bad": [[b.address, b.reason] for b in self.quarantine.bad]},
+            **{name: part for name, part in parts.items() if name != "files"},
         }
         dump_json(folder / PROGRESS, progress)
 
     def _load(self, folder: Path) -> None:
         """The optimizer exists: fill it, and set everything else to the checkpoint's place."""
         assert self.start is not None
-        progress = self.start.progress
-        load_optimizer(self.trainer.bare_optimizer(), dict(self.trained.parameters), progress["optimizer"], folder)
-        self.trainer.bare_scheduler().load_state_dict(progress["schedule"])
-        self.batches.load_state_dict(progress["data"])
+        progress, optimizer, ranks = self.start.progress, self.trainer.bare_optimizer(), self.around.ranks
+        load_optimizer(optimizer, self.engine.trained.parameters, progress["optimizer"], folder)
+        load_schedule(self.trainer.bare_scheduler(), progress["schedule"])
+        data = progress["data"]
+        self.batches.load_state_dict(data[ranks.rank] if ranks.rank < len(data) else data[0])
         self.meter.load_state_dict(progress["meter"])
-        self.quarantine.seen = progress["quarantine"]["seen"]
-        self.quarantine.bad = [BadSample(*pair) for pair in progress["quarantine"]["bad"]]
+        mine = progress["quarantine"][ranks.rank :: ranks.world]  # of ranks that are no more, too
+        self.quarantine.seen = sum(one["seen"] for one in mine)
+        self.quarantine.bad = [BadSample(*pair) for one in mine for pair in one["bad"]]
         self.saved_at = self.start.order[1]
 
     def resumed(self) -> None:
-        """Random states last, so that nothing that is set up draws from them."""
-        if self.start is not None:
-            load_random(self.start.folder, self.start.progress["random"])
+        """Random states last, so that nothing that is set up draws from them. A rank that was not there begins anew."""
+        rank = self.around.ranks.rank
+        if self.start is not None and rank < len(self.start.progress["random"]):
+            load_random(self.start.folder, rank, self.start.progress["random"][rank])
 
 
 def position(around: Surroundings, stage: int, step: int) -> dict[str, Any]:

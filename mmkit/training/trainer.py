@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -19,12 +20,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from mmkit.errors import DataError
+from mmkit.errors import DataError, MmkitError, TrainingError
 from mmkit.model.batch import PackedBatch
-from mmkit.model.model import Model
-from mmkit.training.faults import Pass, read_step
+from mmkit.training.faults import Pass, StepNumbers, check_gradient, read_step
 from mmkit.training.meter import Meter
-from mmkit.training.stages import Trainable
+from mmkit.training.parallel.engines import Engine
+from mmkit.training.parallel.gradients import clip, local, total_norm
+from mmkit.training.parallel.ranks import Ranks
 
 
 class Batches(Protocol):
@@ -47,7 +49,10 @@ class Hooks(Protocol):
         """The first batches are there, the first step follows: random states can be set."""
 
     def interrupted(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has come to this process."""
+
+    def stop(self) -> None:
+        """A signal has come to some process: all of them stop after this step."""
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -59,26 +64,38 @@ class Hooks(Protocol):
 class PackedTrainer(Trainer):
     """Feeds ``PackedBatch`` to the model; losses are normalised over all passes of one optimizer step.
 
-    Trainer's own saving and loading is replaced: it pickles, chooses broken checkpoints, and knows no packed data.
+    Trainer's own saving and loading is replaced: it pickles, chooses broken checkpoints, and knows no packed data. So is
+    its way to train in several processes: the engine has the weights, and ranks agree on totals twice a step.
+
+    Args:
+        tasks: all that the data may have.
+
+    Attributes:
+        place: position of the data before the batches of this step, where these may have to be given back.
     """
 
     def __init__(
         self,
-        model: Model,
+        engine: Engine,
+        ranks: Ranks,
         args: TrainingArguments,
         batches: Batches,
-        trained: Trainable,
+        tasks: Sequence[str],
         meter: Meter,
         hooks: Hooks,
         autocast: bool,
     ) -> None:
-        super().__init__(model=model, args=args)
+        if ranks.world > 1:
+            engine.net._is_accelerate_prepared = True  # type: ignore[assignment]  # it would wrap it in its own DDP
+        super().__init__(model=engine.net, args=args)
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
-        self.net = model
-        self.batches, self.trained, self.meter, self.hooks = batches, trained, meter, hooks
+        self.engine, self.ranks, self.net, self.trained = engine, ranks, engine.net, engine.trained
+        self.batches, self.tasks, self.meter, self.hooks = batches, list(tasks), meter, hooks
         self.autocast = autocast
-        self.weights = list(trained.parameters.values())
+        self.weights = list(self.trained.parameters.values())
+        self.device = local(self.weights[0]).device
+        self.place: dict[str, Any] | None = None
         self.passes: list[Pass] = []
         self.current: PackedBatch | None = None
         self.first = True
@@ -91,15 +108,16 @@ class PackedTrainer(Trainer):
         """AdamW over the trainable parameters, one group for each learning rate, with and without weight decay."""
         decayed = set(self.get_decay_parameter_names(self.net))
         full = {id(parameter): name for name, parameter in self.net.named_parameters()}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.trained.parameters.items():
-            key = (self.trained.rates[name], full[id(parameter)] in decayed)
+            # fused kernels take no mixture of sharded and whole parameters
+            key = (self.trained.rates[name], full[id(parameter)] in decayed, isinstance(parameter, DTensor))
             groups.setdefault(key, []).append(parameter)
         kind, options = self.get_optimizer_cls_and_kwargs(self.args)
         self.optimizer = kind(
             [
                 {"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay if decay else 0.0}
-                for (rate, decay), parameters in groups.items()
+                for (rate, decay, _), parameters in groups.items()
             ],
             **options,
         )
@@ -116,42 +134,61 @@ class PackedTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The passes of one optimizer step, each knowing how many targets of each task all of them have."""
         began, state = time.monotonic(), torch.get_rng_state()
-        batches: list[PackedBatch] = []
-        try:
-            batches.extend(islice(epoch_iterator, num_batches))
-        except RuntimeError:
-            if batches or not self.hooks.interrupted():
-                raise
-            # the signal also went to the data workers: there is nothing more to come, and the last step is whole
+        if self.ranks.world > 1:
+            self.place = self.batches.state_dict()
+        batches, lost, error = self._fetch(epoch_iterator, num_batches)
+        torch.set_rng_state(state)  # whatever the data drew, the model's dropout goes on where it was
+        own: Counter[str] = Counter()
+        for batch in batches:
+            own.update(batch.denominators)
+        counted = [own[task] for task in self.tasks]
+        gone, samples, tokens, *counts = map(int, self.ranks.agree([lost, *self.meter.count(batches), *counted], error))
+        if gone:
+            self.hooks.stop()
             self.hooks.save()
             self.control.should_training_stop = True
             return [], None
-        torch.set_rng_state(state)  # whatever the data drew, the model's dropout goes on where it was
-        if not batches:
-            raise DataError(f"the data ended after {self.state.global_step} of {self.state.max_steps} steps")
-        self.meter.fetched(batches, time.monotonic() - began)
-        totals: Counter[str] = Counter()
-        for batch in batches:
-            self.hooks.batch(batch)
-            totals.update(batch.denominators)
+        self.place = None
+        self.meter.fetched(samples, tokens, time.monotonic() - began)
+        totals = {task: count for task, count in zip(self.tasks, counts, strict=True) if count}
         if self.first:
             self.first = False
             self.net.train()
             self.hooks.resumed()
             self.meter.start()
-        shared = [{"batch": replace(batch, denominators=dict(totals))} for batch in batches]
+        self.engine.before()
+        shared = [{"batch": replace(batch, denominators=totals)} for batch in batches]
         # Trainer makes a step of exactly so many passes; at the end of the data some have nothing to do
         return [{"batch": None}] * (num_batches - len(batches)) + shared, None
+
+    def _fetch(self, iterator: Any, number: int) -> tuple[list[PackedBatch], bool, MmkitError | None]:
+        """The batches of a step; whether the workers that should have made them are gone; what is wrong with them."""
+        batches: list[PackedBatch] = []
+        try:
+            batches.extend(islice(iterator, number))
+            for batch in batches:
+                self.hooks.batch(batch)
+        except MmkitError as error:
+            return batches, False, error
+        except RuntimeError:
+            if batches or not self.hooks.interrupted():
+                raise
+            # the signal also went to the data workers: there is nothing more to come, and the last step is whole
+            return [], True, None
+        if not batches:
+            steps = f"{self.state.global_step} of {self.state.max_steps} steps"
+            return batches, False, DataError(f"the data ended after {steps}")
+        return batches, False, None
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward of one pass; a batch that nothing trainable reads moves nothing."""
-        if inputs["batch"] is None:
-            return torch.zeros((), device=self.args.device)
+        """Forward and backward of one pass; a batch of nothing, or that nothing trainable reads, moves nothing."""
+        if inputs["batch"] is None or not inputs["batch"].tasks:
+            return torch.zeros((), device=self.device)
         self.current = inputs["batch"]
-        batch = inputs["batch"].to(self.args.device)
-        kind = self.args.device.type
+        batch = inputs["batch"].to(self.device)
+        kind = self.device.type
         with torch.autocast(kind, dtype=torch.bfloat16) if self.autocast else nullcontext():
             outputs = model(batch)
         loss: Tensor = outputs["loss"]
@@ -162,12 +199,43 @@ class PackedTrainer(Trainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> float:
         """Before the optimizer moves anything: clip, and stop where a loss or the gradient is no number."""
-        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
-        numbers = read_step(self.passes, norm, self.trained.parameters, self.state.global_step + 1)
-        nn.utils.clip_grads_with_norm_(self.weights, self.args.max_grad_norm, norm)
+        self.engine.reduce()
+        norm = total_norm(self.weights)
+        numbers = self._numbers(norm)
+        clip(self.weights, self.args.max_grad_norm, norm)
         self.passes.clear()
         self.meter.stepped(numbers.loss, numbers.sums, numbers.counts)
         return numbers.norm
+
+    def _numbers(self, norm: Tensor) -> StepNumbers:
+        """The losses of all ranks together, all finite, and the norm, finite too."""
+        step = self.state.global_step + 1
+        numbers, error = StepNumbers(0.0, 0.0, {}, {}), None
+        try:
+            numbers = read_step(self.passes, norm, step)
+        except TrainingError as caught:
+            error = caught
+        if self.ranks.world > 1 or error is not None:
+            numbers = self._together(numbers, error)
+        check_gradient(numbers, self.passes, self.trained.parameters, step)
+        return numbers
+
+    def _together(self, own: StepNumbers, error: TrainingError | None) -> StepNumbers:
+        """Sums over all ranks, which also agree here on whether to stop after this step."""
+        loss, stopped, *rest = self.ranks.agree(
+            [
+                own.loss,
+                self.hooks.interrupted(),
+                *(own.sums.get(task, 0.0) for task in self.tasks),
+                *(own.counts.get(task, 0) for task in self.tasks),
+            ],
+            error,
+        )
+        if stopped:
+            self.hooks.stop()
+        sums = dict(zip(self.tasks, rest[: len(self.tasks)], strict=True))
+        counts = {task: int(n) for task, n in zip(self.tasks, rest[len(self.tasks) :], strict=True) if n}
+        return StepNumbers(loss, own.norm, {task: sums[task] for task in counts}, counts)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log line, with the figures of the meter in place of its own; not its summary at the end."""

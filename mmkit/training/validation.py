@@ -12,6 +12,7 @@ from mmkit.errors import SpecError, TrainingError, nearest
 from mmkit.model.model import Model
 from mmkit.spec.schema import KeepBest, Train
 from mmkit.training.evaluate import evaluate_rows
+from mmkit.training.parallel.ranks import Ranks
 
 LOWER = ("loss", "wer", "cer", "ter", "mae", "rmse", "mse", "perplexity")
 
@@ -25,11 +26,13 @@ class Validation:
     """Evaluates the model as it stands.
 
     Args:
-        save: keeps the model; called when an evaluation is the best so far.
+        save: keeps the model; called when an evaluation is the best so far. ranks: share the rows.
     """
 
-    def __init__(self, model: Model, settings: Train, say: Callable[[str], None], save: Callable[[], object]) -> None:
-        self.model, self.settings, self.say, self.save = model, settings, say, save
+    def __init__(
+        self, model: Model, settings: Train, say: Callable[[str], None], save: Callable[[], object], ranks: Ranks
+    ) -> None:
+        self.model, self.settings, self.say, self.save, self.ranks = model, settings, say, save, ranks
         self.sources: Sequence[Rows] = open_all(model.plan, "valid")
         self.best: dict[str, Any] | None = None
 
@@ -60,7 +63,7 @@ class Validation:
             torch.random.fork_rng(),
             torch.autocast(kind, dtype=torch.bfloat16) if autocast else nullcontext(),
         ):
-            results = evaluate_rows(self.model, self.sources, limit=limit)
+            results = evaluate_rows(self.model, self.sources, limit=limit, ranks=self.ranks)
         return {(task, key): value for task, result in results.items() for key, value in result.metrics.items()}
 
     def _compare(self, wanted: KeepBest, figures: Mapping[tuple[str, str], float], stage: int, step: int) -> None:

@@ -99,12 +99,12 @@ def test_the_pass_with_the_bad_loss_is_told_apart() -> None:
         Pass(("b:1", "b:2"), bad, {"x": (good, 2), "y": (bad, 1)}),
     ]
     with pytest.raises(TrainingError) as caught:
-        read_step(passes, torch.tensor(1.0), {}, 7)
+        read_step(passes, torch.tensor(1.0), 7)
     assert str(caught.value) == (
         "the loss of task y is nan at step 7; samples: b:1, b:2; the last saved model is untouched; "
         "try a lower lr, or look at these rows"
     )
-    numbers = read_step(passes[:1] * 2, torch.tensor(0.5), {}, 7)
+    numbers = read_step(passes[:1] * 2, torch.tensor(0.5), 7)
     assert (numbers.loss, numbers.norm, numbers.sums, numbers.counts) == (
         2.0,
         0.5,
