@@ -57,7 +57,7 @@ class Stack(SoftAdapter):
         total = sum(groups.tolist())
         grouped = features.values.new_zeros(total * self.factor, features.values.shape[1])
         grouped = grouped.index_copy(0, index, features.values).reshape(total, -1)
-        return Ragged(self.network(grouped), groups)
+        return Ragged.sized(self.network(grouped), [self.num_tokens(size) for size in features.sizes])
 
 
 class Pool(SoftAdapter):
@@ -79,7 +79,7 @@ class Pool(SoftAdapter):
             pooled = attend_items(features, self.score(features.values)[:, 0])
         else:
             pooled = pool_items(features, self.how)
-        return Ragged(self.project(pooled), torch.ones_like(features.lengths))
+        return Ragged.sized(self.project(pooled), [1] * len(features))
 
 
 def build_linear(
