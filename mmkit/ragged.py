@@ -74,6 +74,13 @@ class Ragged:
         padded = padded.masked_scatter(_expand(mask, padded), self.values)
         return padded, mask
 
+    def unpad(self, padded: Shaped[Tensor, "items longest *other"]) -> "Ragged":
+        """The same items, taken out of a batch that is padded on the right: the way back from ``to_padded``."""
+        total, longest = self.values.shape[0], padded.shape[1]
+        gaps = torch.arange(len(self)) * longest - self.offsets[:-1]
+        rows = torch.arange(total) + torch.repeat_interleave(gaps, self.lengths, output_size=total)
+        return self.replace(padded.flatten(0, 1).index_select(0, rows.to(padded.device)))
+
     def split(self) -> list[Shaped[Tensor, "_ *dim"]]:
         """One tensor an item (views)."""
         return list(self.values.split(self.sizes))
@@ -94,12 +101,14 @@ class Ragged:
 
     def positions(self) -> Int[Tensor, " total"]:
         """The index of every row within its own item, on the device of the values."""
-        starts = torch.repeat_interleave(self.offsets[:-1], self.lengths)
-        return (torch.arange(self.values.shape[0]) - starts).to(self.device)
+        total = self.values.shape[0]
+        starts = torch.repeat_interleave(self.offsets[:-1], self.lengths, output_size=total)
+        return (torch.arange(total) - starts).to(self.device)
 
     def segments(self) -> Int[Tensor, " total"]:
         """The item every row belongs to, on the device of the values."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.lengths).to(self.device)
+        items = torch.arange(len(self))
+        return torch.repeat_interleave(items, self.lengths, output_size=self.values.shape[0]).to(self.device)
 
     def replace(self, values: Shaped[Tensor, "total *other"]) -> "Ragged":
         """The same items with other values of the same length."""

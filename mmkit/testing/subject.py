@@ -60,8 +60,8 @@ class Subject(ABC):
         options = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         with seeded(seed):
             built = import_path(self.component.builder)(context, **options)
-        if isinstance(built, Fittable) and not built.fitted:
-            built.fit(self.values("raws"))
+            if isinstance(built, Fittable) and not built.fitted:
+                built.fit(self.values("raws"))
         return built.eval() if isinstance(built, nn.Module) else built
 
     @cached_property

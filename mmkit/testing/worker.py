@@ -2,11 +2,15 @@
 
 import atexit
 import multiprocessing
+import pickle
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from mmkit.registry.component import Component
 
 _T = TypeVar("_T")
 
@@ -21,10 +25,18 @@ def _pool() -> ProcessPoolExecutor:
 def elsewhere(function: Callable[..., _T], *arguments: Any) -> _T:
     """The result of a function of a module, computed in a process that shares nothing with this one."""
     try:
-        return _pool().submit(function, *arguments).result(timeout=300)
+        data = pickle.dumps((function, arguments))
+        return _pool().submit(_run, list(sys.path), data).result(timeout=300)
     except BaseException:
         _pool.cache_clear()  # a process that died serves nobody else
         raise
+
+
+def _run(path: list[str], data: bytes) -> Any:
+    """Unpickle and call, with the modules of the sender within reach."""
+    sys.path[:] = path
+    function, arguments = pickle.loads(data)
+    return function(*arguments)
 
 
 def prepared(processor: Any, raws: Sequence[Any]) -> list[dict[str, Any]]:
@@ -41,6 +53,28 @@ def prepared(processor: Any, raws: Sequence[Any]) -> list[dict[str, Any]]:
 def ids(vocabulary: Any, raws: Sequence[Any]) -> list[list[int]]:
     """What a vocabulary makes of raw values."""
     return [list(vocabulary.encode(raw)) for raw in raws]
+
+
+def compiled(component: Component, case: str, folder: Path) -> str:
+    """Why a component's forward does not compile in one graph to the same output; empty if it does."""
+    import torch
+
+    from mmkit.testing.case import cases_of
+    from mmkit.testing.check import Broken
+    from mmkit.testing.subject import SUBJECTS
+
+    chosen = next(one for one in cases_of(component) if one.name == case)
+    subject = SUBJECTS[component.kind](component, chosen, folder)
+    module, wanted = subject.built, subject.outputs()
+    torch._dynamo.reset()
+    call = torch.compile(lambda given: subject.call(module, given).values, backend="eager", fullgraph=True)
+    try:
+        with torch.no_grad():
+            got = call(subject.arguments(subject.inputs))
+        subject.close(got, wanted.values, "compiled beside plain", times=10)
+    except (Broken, torch._dynamo.exc.TorchDynamoException) as fault:
+        return f"{type(fault).__name__}: {fault}".split("\n\n")[0]
+    return ""
 
 
 def asked(folder: Path, rows: Sequence[Any]) -> list[Any]:
