@@ -1,8 +1,7 @@
 """Ragged: the only batch currency between the nodes of a model. Packed, never padded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Int, Shaped
@@ -23,19 +22,18 @@ class Ragged:
 
     values: Shaped[Tensor, "total *dim"]
     lengths: Int[Tensor, " items"]
+    sizes: list[int] = field(default_factory=list, kw_only=True, repr=False)
+    """``lengths`` as plain integers; may be given where they are known already."""
 
     def __post_init__(self) -> None:
         if self.lengths.device.type not in ("cpu", "meta"):
             raise ValueError(f"Ragged.lengths must be on the CPU, got {self.lengths.device}")
+        if not self.sizes:
+            object.__setattr__(self, "sizes", [int(n) for n in self.lengths.tolist()])
         if sum(self.sizes) != self.values.shape[0]:
             raise ValueError(f"lengths add up to {sum(self.sizes)} rows, values have {self.values.shape[0]}")
 
-    @cached_property
-    def sizes(self) -> list[int]:
-        """``lengths`` as plain integers."""
-        return [int(n) for n in self.lengths.tolist()]
-
-    @cached_property
+    @property
     def offsets(self) -> Int[Tensor, " boundaries"]:
         """Where each item starts, and the total at the end (CPU)."""
         return torch.cat([torch.zeros(1, dtype=torch.int64), self.lengths.cumsum(0)])
@@ -51,7 +49,12 @@ class Ragged:
     @classmethod
     def of(cls, items: Sequence[Shaped[Tensor, "_ *dim"]]) -> "Ragged":
         """Pack a list of tensors, one an item, along their first axis."""
-        return cls(torch.cat(list(items)), torch.tensor([item.shape[0] for item in items], dtype=torch.int64))
+        return cls.sized(torch.cat(list(items)), [item.shape[0] for item in items])
+
+    @classmethod
+    def sized(cls, values: Shaped[Tensor, "total *dim"], sizes: Sequence[int]) -> "Ragged":
+        """Items of these sizes. Made of plain integers, which torch.compile can follow, where it cannot a tensor's."""
+        return cls(values, torch.tensor(sizes, dtype=torch.int64), sizes=list(sizes))
 
     @classmethod
     def from_padded(
@@ -70,6 +73,13 @@ class Ragged:
         padded = self.values.new_full((len(self), longest, *self.values.shape[1:]), value)
         padded = padded.masked_scatter(_expand(mask, padded), self.values)
         return padded, mask
+
+    def unpad(self, padded: Shaped[Tensor, "items longest *other"]) -> "Ragged":
+        """The same items, taken out of a batch that is padded on the right: the way back from ``to_padded``."""
+        total, longest = self.values.shape[0], padded.shape[1]
+        gaps = torch.arange(len(self)) * longest - self.offsets[:-1]
+        rows = torch.arange(total) + torch.repeat_interleave(gaps, self.lengths, output_size=total)
+        return self.replace(padded.flatten(0, 1).index_select(0, rows.to(padded.device)))
 
     def split(self) -> list[Shaped[Tensor, "_ *dim"]]:
         """One tensor an item (views)."""
@@ -91,22 +101,26 @@ class Ragged:
 
     def positions(self) -> Int[Tensor, " total"]:
         """The index of every row within its own item, on the device of the values."""
-        starts = torch.repeat_interleave(self.offsets[:-1], self.lengths)
-        return (torch.arange(self.values.shape[0]) - starts).to(self.device)
+        total = self.values.shape[0]
+        starts = torch.repeat_interleave(self.offsets[:-1], self.lengths, output_size=total)
+        return (torch.arange(total) - starts).to(self.device)
 
     def segments(self) -> Int[Tensor, " total"]:
         """The item every row belongs to, on the device of the values."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.lengths).to(self.device)
+        items = torch.arange(len(self))
+        return torch.repeat_interleave(items, self.lengths, output_size=self.values.shape[0]).to(self.device)
 
     def replace(self, values: Shaped[Tensor, "total *other"]) -> "Ragged":
         """The same items with other values of the same length."""
-        return Ragged(values, self.lengths)
+        return Ragged(values, self.lengths, sizes=self.sizes)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Ragged":
         """Move the values; the lengths stay on the CPU. Integers keep their type."""
         if dtype is not None and not self.values.is_floating_point():
             dtype = None
-        return Ragged(self.values.to(device=device, dtype=dtype, non_blocking=True), self.lengths)
+        return Ragged(
+            self.values.to(device=device, dtype=dtype, non_blocking=True), self.lengths, sizes=self.sizes
+        )
 
 
 def cat(parts: Sequence[Ragged]) -> Ragged:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from mmkit import __version__
 from mmkit.cli.cache import cache
 from mmkit.cli.checking import check, inspect_spec
+from mmkit.cli.conform import conform
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
@@ -57,6 +58,7 @@ app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)
 app.command()(schema)
+app.command()(conform)
 app.add_typer(cache, name="cache")
 
 

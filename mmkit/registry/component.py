@@ -23,6 +23,8 @@ class Component:
         autoregressive: whether a head needs a backbone that generates.
         spells: whether a head's targets are ids of the output column's vocabulary (``generate``, ``ctc``).
         reads: how many nodes a head reads.
+        cases: import path ``module:function`` of what the conformance kit tries it on, a list of
+            ``mmkit.testing.Case``; read by nothing else.
         api: the API version the record was written for.
         plugin: name of the plugin; filled in by discovery.
     """
@@ -38,6 +40,7 @@ class Component:
     autoregressive: bool = False
     spells: bool = False
     reads: int = 1
+    cases: str = ""
     api: int = API_VERSION
     plugin: str = ""
 

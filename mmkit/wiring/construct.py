@@ -9,7 +9,7 @@ from mmkit.errors import MmkitError, PluginError, Problem, SpecError
 from mmkit.interfaces import Backbone, BuildContext, Encoder, Fittable, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.wiring.graph import Placed, Plan, import_path
 
-_INTERFACES: dict[str, type] = {
+INTERFACES: dict[str, type] = {
     "encoder": Encoder,
     "adapter": SoftAdapter,
     "vocabulary": VocabularyAdapter,
@@ -101,8 +101,8 @@ class _Constructor:
         except Exception as error:
             where = f"{component.full_name} at {'.'.join(str(p) for p in placed.location)}"
             raise PluginError(f"{where} could not be built: {type(error).__name__}: {error}") from error
-        if not isinstance(built, _INTERFACES[component.kind]):
-            wanted = _INTERFACES[component.kind].__name__
+        if not isinstance(built, INTERFACES[component.kind]):
+            wanted = INTERFACES[component.kind].__name__
             raise PluginError(f"{component.full_name}: builder gave a {type(built).__name__}, wanted a mmkit.{wanted}")
         return built
 

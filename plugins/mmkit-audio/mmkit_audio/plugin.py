@@ -11,6 +11,7 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
         builder=f"mmkit_audio.{module}:build",
         config=f"mmkit_audio.config:{config}",
         modality="audio",
+        cases=f"mmkit_audio.conformance:{name.replace('-', '_')}",
     )
 
 

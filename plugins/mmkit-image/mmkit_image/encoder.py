@@ -52,7 +52,7 @@ class ImageEncoder(Encoder):
             assert isinstance(chances, Tensor)
             pixels = self.augmented(pixels, chances)
         rows = self.rows(pixels.to(next(self.parameters()).dtype))
-        return Ragged(rows.flatten(0, 1), torch.full((rows.shape[0],), rows.shape[1], dtype=torch.int64))
+        return Ragged.sized(rows.flatten(0, 1), [rows.shape[1]] * rows.shape[0])
 
 
 @dataclass(frozen=True)

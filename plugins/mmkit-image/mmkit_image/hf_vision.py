@@ -90,6 +90,14 @@ def _patches(config: PreTrainedConfig, image_size: int) -> int:
     return int((image_size // (patch if isinstance(patch, int) else patch[0])) ** 2)
 
 
+def _drop_pooling(model: Any) -> None:
+    """Remove the layers that only make the pooled row, where the model can do without."""
+    if "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
+        model.pooler = None
+    if getattr(model, "use_head", False):  # SigLIP
+        model.use_head, model.head = False, None
+
+
 def _interpolates(model: nn.Module) -> bool:
     return "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
 
@@ -118,6 +126,8 @@ def build(
         model = load_model(source, made, pooled=features == "pooled")
     else:
         model = build_anyway(lambda: AutoModel.from_config(made))
+    if features == "tokens":
+        _drop_pooling(model)
     if context.assets is not None:
         processor = ImageProcessor.load(context.assets)
     else:

@@ -11,6 +11,7 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
         builder=f"mmkit_image.{module}:build",
         config=f"mmkit_image.config:{config}",
         modality="image",
+        cases=f"mmkit_image.conformance:{name.replace('-', '_')}",
     )
 
 

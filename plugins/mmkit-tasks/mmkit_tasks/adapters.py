@@ -50,14 +50,15 @@ class Stack(SoftAdapter):
 
     def forward(self, features: Ragged) -> Ragged:
         """Float["total in_dim"] → Float["groups out_dim"]; the last group of an item is filled up with zeros."""
-        groups = (features.lengths + self.factor - 1) // self.factor
-        starts = (groups.cumsum(0) - groups) * self.factor
-        shift = torch.repeat_interleave(starts - features.offsets[:-1], features.lengths)
-        index = (torch.arange(int(features.values.shape[0])) + shift).to(features.device)
-        total = sum(groups.tolist())
-        grouped = features.values.new_zeros(total * self.factor, features.values.shape[1])
-        grouped = grouped.index_copy(0, index, features.values).reshape(total, -1)
-        return Ragged(self.network(grouped), groups)
+        sizes = [self.num_tokens(size) for size in features.sizes]
+        tokens = torch.tensor(sizes, dtype=torch.int64)
+        starts = (tokens.cumsum(0) - tokens) * self.factor
+        total = features.values.shape[0]
+        shift = torch.repeat_interleave(starts - features.offsets[:-1], features.lengths, output_size=total)
+        index = (torch.arange(total) + shift).to(features.device)
+        grouped = features.values.new_zeros(sum(sizes) * self.factor, features.values.shape[1])
+        grouped = grouped.index_copy(0, index, features.values).reshape(sum(sizes), -1)
+        return Ragged.sized(self.network(grouped), sizes)
 
 
 class Pool(SoftAdapter):
@@ -79,7 +80,7 @@ class Pool(SoftAdapter):
             pooled = attend_items(features, self.score(features.values)[:, 0])
         else:
             pooled = pool_items(features, self.how)
-        return Ragged(self.project(pooled), torch.ones_like(features.lengths))
+        return Ragged.sized(self.project(pooled), [1] * len(features))
 
 
 def build_linear(

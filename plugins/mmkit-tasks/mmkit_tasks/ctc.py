@@ -116,10 +116,11 @@ def _check_fits(features: Ragged, targets: Ragged) -> None:
     device for nothing.
     """
     short = []
+    offsets = targets.offsets
     for index, (rows, ids) in enumerate(zip(features.sizes, targets.sizes, strict=True)):
         need = ids
         if ids <= rows < 2 * ids - 1:
-            item = targets.values[targets.offsets[index] : targets.offsets[index + 1]]
+            item = targets.values[offsets[index] : offsets[index + 1]]
             need = ids + int((item[1:] == item[:-1]).sum())
         if rows < need:
             short.append((index, rows, ids, need))

@@ -13,16 +13,18 @@ def _head(name: str, config: str, summary: str, reads: int = 1, spells: bool = F
         reads=reads,
         spells=spells,
         autoregressive=feeds,
+        cases=f"mmkit_tasks.conformance:{name}",
     )
 
 
-def _adapter(name: str, builder: str, config: str, summary: str) -> Component:
+def _adapter(name: str, builder: str, config: str, summary: str, cases: str = "") -> Component:
     return Component(
         kind="adapter",
         name=name,
         summary=summary,
         builder=f"mmkit_tasks.{builder}",
         config=f"mmkit_tasks.adapter_config:{config}",
+        cases=f"mmkit_tasks.conformance:{cases or name}",
     )
 
 
@@ -41,8 +43,8 @@ def mmkit_components() -> list[Component]:
         _head("regress", "RegressConfig", "One or several numbers."),
         _head("ctc", "CtcConfig", "The output column spelt along an encoder's rows, without a backbone.", spells=True),
         _head("contrastive", "ContrastiveConfig", "Two nodes in one space, as CLIP and SigLIP.", reads=2),
-        _adapter("linear", "adapters:build_linear", "LinearConfig", "One linear layer for every row."),
-        _adapter("mlp", "adapters:build_mlp", "MlpConfig", "Linear layers with GELU for every row."),
+        _adapter("linear", "adapters:build_linear", "LinearConfig", "One linear layer for every row.", "positions"),
+        _adapter("mlp", "adapters:build_mlp", "MlpConfig", "Linear layers with GELU for every row.", "positions"),
         _adapter("stack", "adapters:build_stack", "StackConfig", "Joins neighbouring rows: fewer, wider tokens."),
         _adapter("resampler", "resampler:build", "ResamplerConfig", "Learned queries: a fixed number of tokens."),
         _adapter("pool", "adapters:build_pool", "PoolConfig", "One token an item."),

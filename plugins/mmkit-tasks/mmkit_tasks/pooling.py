@@ -1,5 +1,7 @@
 """The rows of each item → one row."""
 
+from itertools import accumulate
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,9 +23,10 @@ def pool_items(features: Ragged, how: str) -> Float[Tensor, "items dim"]:
     if how == "max":
         index = features.segments()[:, None].expand(-1, dim)
         return out.scatter_reduce(0, index, values, "amax", include_self=False)
-    has = features.lengths > 0
-    rows = features.offsets[1:] - 1 if how == "last" else features.offsets[:-1]
-    return out.index_copy(0, has.nonzero()[:, 0].to(out.device), values[rows[has].to(out.device)])
+    ends = [0, *accumulate(features.sizes)]
+    filled = [item for item, size in enumerate(features.sizes) if size]
+    rows = torch.tensor([ends[item + 1] - 1 if how == "last" else ends[item] for item in filled], dtype=torch.int64)
+    return out.index_copy(0, torch.tensor(filled, dtype=torch.int64).to(out.device), values[rows.to(out.device)])
 
 
 def attend_items(features: Ragged, scores: Float[Tensor, " total"]) -> Float[Tensor, "items dim"]:

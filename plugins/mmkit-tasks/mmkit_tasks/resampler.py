@@ -73,7 +73,7 @@ class Resampler(SoftAdapter):
         for layer in self.layers:
             queries = layer(queries, padded, mask)
         values = self.project_out(self.norm(queries)).flatten(0, 1)
-        return Ragged(values, torch.full_like(features.lengths, self.tokens))
+        return Ragged.sized(values, [self.tokens] * len(features))
 
 
 def build(

@@ -88,8 +88,11 @@ class CausalLm(Backbone):
         if not self.generates:
             raise TypeError("this causal-lm was built without an output layer and does not generate")
         pieces = [piece for pair in zip(prompt.split(), target.split(), strict=True) for piece in pair]
-        states = self._run(Ragged(torch.cat(pieces), prompt.lengths + target.lengths))
-        rows = torch.arange(len(target.values)) + torch.repeat_interleave(prompt.lengths.cumsum(0), target.lengths)
+        sizes = [before + after for before, after in zip(prompt.sizes, target.sizes, strict=True)]
+        states = self._run(Ragged.sized(torch.cat(pieces), sizes))
+        total = len(target.values)
+        before = torch.repeat_interleave(prompt.lengths.cumsum(0), target.lengths, output_size=total)
+        rows = torch.arange(total) + before
         return target.replace(states.values.index_select(0, rows.to(states.device)))
 
     def _run(self, tokens: Ragged, cache: SlotCache | None = None) -> Ragged:

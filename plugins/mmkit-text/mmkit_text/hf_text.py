@@ -60,10 +60,10 @@ class HfText(TextEncoder):
         padded, mask = ids.to_padded(self.padding)
         hidden = self.model(input_ids=padded, attention_mask=mask.long()).last_hidden_state
         if self.features == "tokens":
-            given = Ragged(hidden[mask], ids.lengths)
+            given = ids.unpad(hidden)
         else:
             one = hidden[:, 0] if self.features == "cls" else _mean(hidden, mask)
-            given = Ragged(one, torch.ones_like(ids.lengths))
+            given = Ragged.sized(one, [1] * len(ids))
         return given.replace(functional.normalize(given.values, dim=-1)) if self.normalise else given
 
     def save_assets(self, folder: Path) -> None:

@@ -12,10 +12,11 @@ def _vocabulary(name: str, summary: str) -> Component:
         builder=f"mmkit_text.{name}:build",
         config=f"mmkit_text.config:{name.capitalize()}Config",
         modality="text",
+        cases=f"mmkit_text.conformance:{name}",
     )
 
 
-def _encoder(name: str, summary: str, builder: str, config: str) -> Component:
+def _encoder(name: str, summary: str, builder: str, config: str, cases: str = "recurrent") -> Component:
     return Component(
         kind="encoder",
         name=name,
@@ -23,6 +24,7 @@ def _encoder(name: str, summary: str, builder: str, config: str) -> Component:
         builder=f"mmkit_text.{builder}",
         config=f"mmkit_text.encoder_config:{config}",
         modality="text",
+        cases=f"mmkit_text.conformance:{cases}",
     )
 
 
@@ -38,8 +40,11 @@ VOCABULARIES_AND_ENCODERS = [
         "A small bidirectional transformer from scratch.",
         "transformer_encoder:build",
         "TransformerEncoderConfig",
+        "transformer_encoder",
     ),
-    _encoder("hf-text", "Any text encoder of transformers: BERT, RoBERTa, MPNet …", "hf_text:build", "HfTextConfig"),
+    _encoder(
+        "hf-text", "Any text encoder of transformers: BERT, RoBERTa, MPNet …", "hf_text:build", "HfTextConfig", "hf_text"
+    ),
 ]
 
 

@@ -103,9 +103,12 @@ class TextEncoder(Encoder):
         """Float["total feature_dim"]; a text without ids has no rows."""
         ids = batch["ids"]
         assert isinstance(ids, Ragged)
-        filled = ids.lengths > 0
-        if not bool(filled.any()):
+        filled = [size for size in ids.sizes if size]
+        if not filled:
             width = next(p for p in self.parameters() if p.is_floating_point())
-            return Ragged(width.new_zeros(0, self.feature_dim), torch.zeros_like(ids.lengths))
-        given = self.rows(Ragged(ids.values, ids.lengths[filled]))
-        return Ragged(given.values, torch.zeros_like(ids.lengths).masked_scatter(filled, given.lengths))
+            return ids.replace(width.new_zeros(0, self.feature_dim))
+        given = self.rows(ids if len(filled) == len(ids) else Ragged.sized(ids.values, filled))
+        if len(given) == len(ids):
+            return given
+        sizes = iter(given.sizes)
+        return Ragged.sized(given.values, [next(sizes) if size else 0 for size in ids.sizes])

@@ -83,7 +83,7 @@ class Transformer(Backbone):
             return self._decode(prompt, target)
         pieces = [size for pair in zip(prompt.sizes, target.sizes, strict=True) for size in pair]
         rows = [piece for pair in zip(prompt.split(), target.split(), strict=True) for piece in pair]
-        joined = Ragged(torch.cat(rows), prompt.lengths + target.lengths)
+        joined = Ragged.sized(torch.cat(rows), _sums(prompt, target))
         layout = Layout(joined.sizes, joined.device, prompts=None if self.causal_prompt else prompt.sizes)
         read = self._stack(joined, layout).split(pieces)[1::2]
         return target.replace(self.norm(torch.cat(read)))
@@ -156,6 +156,10 @@ class Transformer(Backbone):
             x = block.finish(x)
         state.positions = state.positions + 1
         return self.norm(x)
+
+
+def _sums(prompt: Ragged, target: Ragged) -> list[int]:
+    return [before + after for before, after in zip(prompt.sizes, target.sizes, strict=True)]
 
 
 def _blocks(modules: nn.ModuleList) -> list[Block]:

@@ -1,0 +1,56 @@
+"""What the conformance kit tries the encoders on: pictures made here, of every kind that is decoded."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmkit.testing import Case
+
+_VIT = {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48}
+
+
+def _pixels(height: int, width: int, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    rows, columns, colours = np.indices((height, width, channels))
+    return ((rows * 7 + columns * 3 + colours * 90) % 256).astype(np.uint8)
+
+
+def _png(height: int = 40, width: int = 30, channels: int = 3) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(_pixels(height, width, channels)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _raws(folder: Path) -> Sequence[Any]:
+    """An array, an encoded picture with alpha, a file, a picture of Pillow."""
+    path = folder / "picture.png"
+    path.write_bytes(_png(24, 50))
+    return [_pixels(33, 20), _png(28, 28, 4), str(path), Image.fromarray(_pixels(64, 48))]
+
+
+def _bad(folder: Path) -> Sequence[Any]:
+    """Empty, cut off, no picture, too small, a bomb, a file that is not there, a wrong type."""
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    return [b"", _png()[:60], b"not a picture at all", _pixels(1, 1), bomb.getvalue(), str(folder / "none.png"), 3.5]
+
+
+def cnn() -> list[Case]:
+    """From scratch."""
+    return [Case({"image_size": 16, "channels": [8, 8]}, raws=_raws, bad=_bad)]
+
+
+def timm() -> list[Case]:
+    """A stage of a ResNet, and a pooled row."""
+    return [
+        Case({"model": "resnet18", "image_size": 32, "out_index": 2}, raws=_raws, bad=_bad),
+        Case({"model": "test_vit", "image_size": 32, "features": "pooled"}, raws=_raws, bad=_bad, name="pooled"),
+    ]
+
+
+def hf_vision() -> list[Case]:
+    """A small ViT."""
+    return [Case({"config": {**_VIT, "image_size": 32, "patch_size": 16}}, raws=_raws, bad=_bad)]
