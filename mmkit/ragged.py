@@ -118,9 +118,7 @@ class Ragged:
         """Move the values; the lengths stay on the CPU. Integers keep their type."""
         if dtype is not None and not self.values.is_floating_point():
             dtype = None
-        return Ragged(
-            self.values.to(device=device, dtype=dtype, non_blocking=True), self.lengths, sizes=self.sizes
-        )
+        return Ragged(self.values.to(device=device, dtype=dtype, non_blocking=True), self.lengths, sizes=self.sizes)
 
 
 def cat(parts: Sequence[Ragged]) -> Ragged:

@@ -46,7 +46,11 @@ def conform(
             )
             for score in scores
         ]
-        show(("component", "kind", "level", "passed", "failed", "waived", "seconds"), rows, numbers=("passed", "failed", "waived", "seconds"))
+        show(
+            ("component", "kind", "level", "passed", "failed", "waived", "seconds"),
+            rows,
+            numbers=("passed", "failed", "waived", "seconds"),
+        )
         for score in scores:
             for outcome in score.outcomes:
                 if outcome.status in ("failed", "waived"):

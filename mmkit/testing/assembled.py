@@ -47,7 +47,7 @@ def example(subject: Subject) -> tuple[Mapping[str, Any], list[Mapping[str, Any]
     else:
         _around_head(spec, task, columns, subject, use)
     spec["tasks"] = {TASK: task}
-    rows = [{name: values[i] for name, values in columns.items()} for i in range(count)]
+    rows: list[Mapping[str, Any]] = [{name: values[i] for name, values in columns.items()} for i in range(count)]
     return spec, rows
 
 
@@ -68,7 +68,7 @@ def _around_head(
     del spec["backbone"]
     names = [chr(ord("a") + n) for n in range(component.reads)]
     numbers = {"encoder": {"use": "bench-numbers", "dim": WIDTH}}
-    spec["modalities"] |= {name: numbers for name in names}
+    spec["modalities"] |= dict.fromkeys(names, numbers)
     task |= {"input": "".join(f"{{{name}}}" for name in names), "reads": [f"{name}.encoder" for name in names]}
     for name in names:
         columns[name] = columns["a"]

@@ -16,7 +16,7 @@ class NotApplicable(Exception):  # noqa: N818 - not an error
     """The check says nothing about this component; the text says why."""
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """The component does not do what the check says."""
 
 
@@ -55,7 +55,7 @@ def require(holds: bool, text: str) -> None:
     """Fail a check.
 
     Raises:
-        Broken: it does not hold.
+        BrokenError: it does not hold.
     """
     if not holds:
-        raise Broken(text)
+        raise BrokenError(text)

@@ -23,7 +23,9 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     for (kind, component), values in sorted(found.items()):
         counts = Counter(status for *_, status, _ in values)
         failed = {level for _, _, level, status, _ in values if status == "failed"}
-        level = next((LEVELS[place - 1] if place else "no level" for place, name in enumerate(LEVELS) if name in failed), "gold")
+        level = next(
+            (LEVELS[place - 1] if place else "no level" for place, name in enumerate(LEVELS) if name in failed), "gold"
+        )
         shown = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "waived") if counts[status])
         terminalreporter.write_line(f"{kind} {component}: {level} ({shown})")
         for text in dict.fromkeys(text for *_, status, text in values if status == "waived"):

@@ -11,7 +11,7 @@ from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.registry.component import Component
 from mmkit.registry.registry import PluginReport
 from mmkit.testing.case import Case, cases_of
-from mmkit.testing.check import KINDS, LEVELS, Broken, Check, NotApplicable
+from mmkit.testing.check import KINDS, LEVELS, BrokenError, Check, NotApplicable
 from mmkit.testing.checks import CHECKS, of_kind
 from mmkit.testing.subject import SUBJECTS, Subject
 
@@ -62,7 +62,7 @@ class Trial:
                 self.check.run(subject)
             except NotApplicable as reason:
                 status, text = "skipped", str(reason)
-            except Broken as fault:
+            except BrokenError as fault:
                 status, text = "failed", str(fault)
             except Exception as error:
                 status, text = "failed", f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from mmkit.ragged import Ragged
 from mmkit.registry.component import Component
 from mmkit.testing.bench import Letters, Recurrent
 from mmkit.testing.case import Case
-from mmkit.testing.check import Broken, NotApplicable, require
+from mmkit.testing.check import BrokenError, NotApplicable, require
 from mmkit.wiring.empty import empty_weights
 from mmkit.wiring.graph import import_path
 
@@ -231,7 +231,7 @@ class HeadSubject(Subject):
             rows = ROWS[seed % len(ROWS)] + 8
             if self.component.autoregressive:
                 if target is None:
-                    raise Broken("an autoregressive head has targets: give raws in its case")
+                    raise BrokenError("an autoregressive head has targets: give raws in its case")
                 rows = len(target)
             found.append(([drawn(rows, WIDTH, 20 * seed + n) for n in range(self.component.reads)], target))
         return found
@@ -273,16 +273,16 @@ def seeded(seed: int) -> Iterator[None]:
     """The global generators at a seed, and as they were afterwards."""
     import numpy as np
 
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what processors may draw from
+    states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         try:
             yield
         finally:
             random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+            np.random.set_state(states[1])
 
 
 def drawn(rows: int, width: int, seed: int) -> Tensor:

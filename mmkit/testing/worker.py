@@ -60,7 +60,7 @@ def compiled(component: Component, case: str, folder: Path) -> str:
     import torch
 
     from mmkit.testing.case import cases_of
-    from mmkit.testing.check import Broken
+    from mmkit.testing.check import BrokenError
     from mmkit.testing.subject import SUBJECTS
 
     chosen = next(one for one in cases_of(component) if one.name == case)
@@ -72,7 +72,7 @@ def compiled(component: Component, case: str, folder: Path) -> str:
         with torch.no_grad():
             got = call(subject.arguments(subject.inputs))
         subject.close(got, wanted.values, "compiled beside plain", times=10)
-    except (Broken, torch._dynamo.exc.TorchDynamoException) as fault:
+    except (BrokenError, torch._dynamo.exc.TorchDynamoException) as fault:
         return f"{type(fault).__name__}: {fault}".split("\n\n")[0]
     return ""
 

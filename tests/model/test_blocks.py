@@ -128,9 +128,14 @@ def test_blocks_are_as_they_were_afterwards_whatever_happened() -> None:
     found = repeated_blocks(built)
     own = found[0].forward
     found[1].forward = own
-    with pytest.raises(ValueError, match="stop"), wrapped_blocks(found, checkpointed=True):
-        assert found[0].forward != own
-        raise ValueError("stop")
+
+    def stopped() -> None:
+        with wrapped_blocks(found, checkpointed=True):
+            assert found[0].forward != own
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped()
     assert found[0].forward == own
     assert found[1].__dict__["forward"] == own
     assert "forward" not in found[0].__dict__

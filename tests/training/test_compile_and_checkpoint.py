@@ -77,7 +77,10 @@ def test_a_compiler_that_is_missing_is_named_with_the_way_out(
 
     monkeypatch.setattr(blocks, "_BACKEND", missing)
     llama = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
-    layered["backbone"] = {"use": "causal-lm", "config": {**llama, "num_attention_heads": 2}}  # no checks of shapes inside
+    layered["backbone"] = {
+        "use": "causal-lm",
+        "config": {**llama, "num_attention_heads": 2},
+    }  # no checks of shapes inside
     layered["train"]["compile"] = True
     with pytest.raises(TrainingError) as caught:
         mmkit.train(layered, output=tmp_path / "model", say=lambda line: None)

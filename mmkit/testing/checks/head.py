@@ -62,10 +62,21 @@ def metrics_do_not_depend_on_batches(subject: Subject) -> None:
         require(isinstance(figures, Mapping) and bool(figures), f"compute() gave {figures!r}")
         for name, value in figures.items():
             require(isinstance(value, float | int), f"{name} is {value!r}")
-            require(math.isclose(value, again[name], rel_tol=1e-6, abs_tol=1e-9, ) or value != value, f"{name}: {again[name]}, at once {value}")
+            require(
+                math.isclose(
+                    value,
+                    again[name],
+                    rel_tol=1e-6,
+                    abs_tol=1e-9,
+                )
+                or value != value,
+                f"{name}: {again[name]}, at once {value}",
+            )
 
 
-@check("silver", _HEAD, "return only options that mmkit knows: max_new_tokens, beams, temperature, top_k, top_p, seed …")
+@check(
+    "silver", _HEAD, "return only options that mmkit knows: max_new_tokens, beams, temperature, top_k, top_p, seed …"
+)
 def decoding_options_are_known(subject: Subject) -> None:
     """An autoregressive head names decoding options that exist."""
     from mmkit.model.generate import OPTIONS

@@ -12,7 +12,9 @@ from mmkit.testing.subject import Subject
 from mmkit.wiring.graph import import_path
 
 
-@check("bronze", KINDS, "say in `summary` what it does, in one line of at most 120 characters that ends with a full stop")
+@check(
+    "bronze", KINDS, "say in `summary` what it does, in one line of at most 120 characters that ends with a full stop"
+)
 def summary_is_one_line(subject: Subject) -> None:
     """The record has a summary of one line."""
     text = subject.component.summary
@@ -91,7 +93,9 @@ def options_are_documented(subject: Subject) -> None:
 def code_is_documented(subject: Subject) -> None:
     """The class that the builder gives, and its config, have docstrings of their own."""
     bare = [
-        kind.__name__ for kind in (type(subject.built), type(subject.config)) if not (vars(kind).get("__doc__") or "").strip()
+        kind.__name__
+        for kind in (type(subject.built), type(subject.config))
+        if not (vars(kind).get("__doc__") or "").strip()
     ]
     require(not bare, f"without docstring: {', '.join(bare)}")
 

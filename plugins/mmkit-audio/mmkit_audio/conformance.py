@@ -89,7 +89,13 @@ def conformer() -> list[Case]:
     small = {"n_mels": 20, "dim": 16, "heads": 2, "layers": 1, "kernel": 3}
     return [
         Case(small, raws=_raws, bad=_bad, waive=_CUT),
-        Case({**small, "augment": ["mask", "shift"], "features": "pooled"}, raws=_raws, bad=_bad, waive=_CUT, name="augment"),
+        Case(
+            {**small, "augment": ["mask", "shift"], "features": "pooled"},
+            raws=_raws,
+            bad=_bad,
+            waive=_CUT,
+            name="augment",
+        ),
     ]
 
 

@@ -10,7 +10,13 @@ from PIL import Image
 
 from mmkit.testing import Case
 
-_VIT = {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48}
+_VIT = {
+    "model_type": "vit",
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 
 
 def _pixels(height: int, width: int, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -1,9 +1,13 @@
 """What the conformance kit tries the heads and adapters on."""
 
+from typing import Any
+
 from mmkit.testing import Case
 
-_TEXTS = {"raws": ("ab", "cabin", "b", "dab"), "bad": (3, [3], [], b"ab")}
-_CTC = {"compiles_whole": "the output of torch's CTC loss depends on the values of its input, which dynamo does not follow"}
+_TEXTS: dict[str, Any] = {"raws": ("ab", "cabin", "b", "dab"), "bad": (3, [3], [], b"ab")}
+_CTC = {
+    "compiles_whole": "the output of torch's CTC loss depends on the values of its input, which dynamo does not follow"
+}
 
 
 def generate() -> list[Case]:
@@ -47,7 +51,11 @@ def contrastive() -> list[Case]:
 
 def positions() -> list[Case]:
     """Without positions and with them."""
-    return [Case(), Case({"positions": "sinusoidal"}, name="sinusoidal"), Case({"positions": "learned"}, name="learned")]
+    return [
+        Case(),
+        Case({"positions": "sinusoidal"}, name="sinusoidal"),
+        Case({"positions": "learned"}, name="learned"),
+    ]
 
 
 def stack() -> list[Case]:

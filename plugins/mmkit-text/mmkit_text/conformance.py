@@ -73,7 +73,9 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<s>", "</s>"]
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator(_TEXTS, trainer)
     made.save(str(folder / "tokenizer.json"))
     return {"path": folder / "tokenizer.json", "begin": "<s>", "end": "</s>"}

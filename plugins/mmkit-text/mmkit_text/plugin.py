@@ -43,7 +43,11 @@ VOCABULARIES_AND_ENCODERS = [
         "transformer_encoder",
     ),
     _encoder(
-        "hf-text", "Any text encoder of transformers: BERT, RoBERTa, MPNet …", "hf_text:build", "HfTextConfig", "hf_text"
+        "hf-text",
+        "Any text encoder of transformers: BERT, RoBERTa, MPNet …",
+        "hf_text:build",
+        "HfTextConfig",
+        "hf_text",
     ),
 ]
 
