@@ -28,8 +28,15 @@ def elsewhere(function: Callable[..., _T], *arguments: Any) -> _T:
         data = pickle.dumps((function, arguments))
         return _pool().submit(_run, list(sys.path), data).result(timeout=300)
     except BaseException:
-        _pool.cache_clear()  # a process that died serves nobody else
+        renew()  # a process that died serves nobody else
         raise
+
+
+def renew() -> None:
+    """The next call gets a new process, which knows no module of the old one."""
+    if _pool.cache_info().currsize:
+        _pool().shutdown(wait=False, cancel_futures=True)
+    _pool.cache_clear()
 
 
 def _run(path: list[str], data: bytes) -> Any:
