@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: spec.md, components.md, python-api.md. ``make reference`` runs it.
+"""Writes the reference pages from the code: spec.md, components.md, checks.md, python-api.md. ``make reference`` runs it.
 
 Text comes from ``Field(description=…)``, component records and docstrings: mend a page there, not in the page.
 """
@@ -14,6 +14,8 @@ from docs.signatures import api_page, plain
 from mmkit.discovery import discover
 from mmkit.registry import Component
 from mmkit.spec.schema import Spec
+from mmkit.testing.check import KINDS, LEVELS
+from mmkit.testing.checks import CHECKS
 from mmkit.wiring.graph import import_path
 
 HERE = Path(__file__).parent
@@ -29,7 +31,12 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Every generated page by file name."""
-    made = {"spec.md": spec_page(), "components.md": components_page(), "python-api.md": api_page()}
+    made = {
+        "spec.md": spec_page(),
+        "components.md": components_page(),
+        "checks.md": checks_page(),
+        "python-api.md": api_page(),
+    }
     note = "*Made from the code by `make reference`; a correction belongs into the code.*"
     return {name: re.sub(r"\n{3,}", "\n\n", f"{text.rstrip()}\n\n{note}\n") for name, text in made.items()}
 
@@ -169,6 +176,23 @@ def _component(component: Component) -> list[str]:
     rules = re.sub(r"^Settings of .*?(; |\.$)", "", plain(inspect.cleandoc(config.__doc__ or "")))
     extra = [rules[0].upper() + rules[1:] + "\n"] if rules else []
     return [f"### {component.name} ({component.kind})\n", about + "\n", *extra, *table(config.model_json_schema()), ""]
+
+
+def checks_page() -> str:
+    """Every check of the conformance kit, level by level."""
+    lines = [
+        "# Checks\n",
+        "What the [conformance kit](conformance.md) holds components to: what is true of one that passes, of which kinds it "
+        "has to be true, and how to mend it.\n",
+    ]
+    for level in LEVELS:
+        lines += [f"## {level}\n", "| check | true of | what is true | to mend |", "|---|---|---|---|"]
+        for one in CHECKS:
+            if one.level == level:
+                kinds = "all" if set(one.kinds) == set(KINDS) else ", ".join(one.kinds)
+                lines.append(f"| `{one.name}` | {kinds} | {one.about} | {one.mend} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ FAULTS = {
     "bad_values_are_refused": {"or not all(isinstance(value, float) for value in raw)": ""},
     "options_are_documented": {', description="Width of a row."': ""},
     "code_is_documented": {'    """One layer a row."""\n': ""},
-    "config_refuses_unknown_keys": {'    """Options of ``pulse``."""': '    """O."""\n    model_config = {"extra": "ignore"}'},
+    "config_refuses_unknown_keys": {
+        '    """Options of ``pulse``."""': '    """O."""\n    model_config = {"extra": "ignore"}'
+    },
     "config_is_frozen": {'    """Options of ``pulse``."""': '    """O."""\n    model_config = {"frozen": False}'},
     "found_without_torch": {"from pydantic import Field": "import torch\nfrom pydantic import Field"},
     "summary_is_one_line": {"A pulse in patches of four.": " "},

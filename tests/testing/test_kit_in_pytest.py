@@ -40,7 +40,10 @@ def test_the_command_prints_the_scorecard_and_its_exit_code_tells(pulse: Pulse, 
     ran = run("mmkit", "conform", "mmkit-pulse", folder=tmp_path)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert re.search(r"pulse/pulse\s+encoder\s+none\s+\d+\s+\d+\s+0", ran.stdout)
-    assert "failed: pulse/pulse: promised_rows_are_given\n  promised were [2, 6, 3] rows, given are [1, 5, 2]" in ran.stdout
+    assert (
+        "failed: pulse/pulse: promised_rows_are_given\n  promised were [2, 6, 3] rows, given are [1, 5, 2]"
+        in ran.stdout
+    )
     assert "  bronze needs: Every item becomes as many rows as was promised before the forward pass\n" in ran.stdout
 
 
