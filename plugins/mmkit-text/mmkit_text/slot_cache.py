@@ -55,7 +55,7 @@ class SlotCache:
         for kept, row in ((self.keys, key), (self.values, value)):
             if layer not in kept:
                 kept[layer] = row.new_zeros(row.shape[0], row.shape[1], self.room, row.shape[3])
-            kept[layer][:, :, self.longest - 1] = row[:, :, 0]
+            kept[layer].narrow(2, self.longest - 1, 1).copy_(row)
 
     def read(
         self,
@@ -71,16 +71,17 @@ class SlotCache:
         rows = query.reshape(items, groups, -1, query.shape[3])
         if query.device.type == "cpu" and max(self.starts, default=0) > first:  # no time for padding
             parts = []
-            for item, start in enumerate(self.starts):
-                seen = slice(max(start, first), self.longest)
-                part = rows[item, None], keys[item, None, :, seen], values[item, None, :, seen]
-                parts.append(functional.scaled_dot_product_attention(*part, scale=scaling))
+            for start, *part in zip(
+                self.starts, *(all_of.chunk(items) for all_of in (rows, keys, values)), strict=True
+            ):
+                begin = max(start, first)
+                seen = (part[0], *(kept.narrow(2, begin, self.longest - begin) for kept in part[1:]))
+                parts.append(functional.scaled_dot_product_attention(*seen, scale=scaling))
             read = torch.cat(parts)
         else:
-            seen = slice(first, self.longest)
-            mask = self._mask(query, seen)
-            part = rows, keys[:, :, seen], values[:, :, seen]
-            read = functional.scaled_dot_product_attention(*part, attn_mask=mask, scale=scaling)
+            mask = self._mask(query, slice(first, self.longest))
+            seen = (rows, *(kept.narrow(2, first, self.longest - first) for kept in (keys, values)))
+            read = functional.scaled_dot_product_attention(*seen, attn_mask=mask, scale=scaling)
         return read.reshape(items, 1, query.shape[1], values.shape[3])
 
     def _mask(self, query: Tensor, seen: slice) -> Tensor | None:
