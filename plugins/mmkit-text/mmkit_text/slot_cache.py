@@ -70,18 +70,17 @@ class SlotCache:
         items, groups = query.shape[0], keys.shape[1]
         rows = query.reshape(items, groups, -1, query.shape[3])
         if query.device.type == "cpu" and max(self.starts, default=0) > first:  # no time for padding
+            items_alone = zip(rows.chunk(items), keys.chunk(items), values.chunk(items), self.starts, strict=True)
             parts = []
-            for start, *part in zip(
-                self.starts, *(all_of.chunk(items) for all_of in (rows, keys, values)), strict=True
-            ):
-                begin = max(start, first)
-                seen = (part[0], *(kept.narrow(2, begin, self.longest - begin) for kept in part[1:]))
-                parts.append(functional.scaled_dot_product_attention(*seen, scale=scaling))
+            for row, key, value, start in items_alone:
+                begin, size = max(start, first), self.longest - max(start, first)
+                seen, known = key.narrow(2, begin, size), value.narrow(2, begin, size)
+                parts.append(functional.scaled_dot_product_attention(row, seen, known, scale=scaling))
             read = torch.cat(parts)
         else:
-            mask = self._mask(query, slice(first, self.longest))
-            seen = (rows, *(kept.narrow(2, first, self.longest - first) for kept in (keys, values)))
-            read = functional.scaled_dot_product_attention(*seen, attn_mask=mask, scale=scaling)
+            mask, size = self._mask(query, slice(first, self.longest)), self.longest - first
+            seen, known = keys.narrow(2, first, size), values.narrow(2, first, size)
+            read = functional.scaled_dot_product_attention(rows, seen, known, attn_mask=mask, scale=scaling)
         return read.reshape(items, 1, query.shape[1], values.shape[3])
 
     def _mask(self, query: Tensor, seen: slice) -> Tensor | None:
