@@ -3,7 +3,8 @@
 ``python -m benchmarks.generation`` prints a table and writes ``benchmarks/results/generation.json``: medians of interleaved runs.
 The model is a random Llama of 25 million parameters, or a local one (``--path FOLDER``, ``--gguf FILE``). Both sides read the
 same ids, prompts included in the time; the peer pads them on the left and attends with torch's own kernels. The program
-stops unless both decode the same tokens.
+stops unless both decode the same tokens. The floor is one row times every weight, once a token: at batch 1 nothing that
+reads the weights as they are is faster, however little it does besides.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from statistics import median
 from typing import Any, TypeAlias
 
 import torch
+from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 import mmkit
@@ -78,6 +80,7 @@ class Pair:
         self.peer.load_state_dict(lm.state_dict())
         self.peer.generation_config = copy.deepcopy(self.peer.generation_config)
         self.vocabulary = self.model.vocabularies["text"]
+        self.layers = [module for module in self.peer.modules() if isinstance(module, torch.nn.Linear)]
 
     def ours(self, prompts: list[list[int]], new: int) -> list[str]:
         """Texts in, texts out."""
@@ -95,6 +98,14 @@ class Pair:
         found = self.peer.generate(input_ids=ids, attention_mask=real, max_new_tokens=new, **options)[:, most:]
         return [self.vocabulary.decode(one) for one in found.tolist()]
 
+    @torch.inference_mode()
+    def floor(self, prompts: list[list[int]], new: int) -> None:
+        """The products of so many tokens of one item."""
+        rows = [torch.ones(1, layer.in_features, dtype=layer.weight.dtype) for layer in self.layers]
+        for _ in range(new):
+            for row, layer in zip(rows, self.layers, strict=True):
+                functional.linear(row, layer.weight)
+
 
 Batches: TypeAlias = list[list[list[int]]]
 
@@ -107,18 +118,19 @@ def prompts_of(items: int, batches: int) -> Batches:
 
 def measured(pair: Pair, batches: Batches, new: int, runs: int) -> tuple[dict[str, list[float]], int]:
     """Seconds of every run over all batches, the two taking turns at each, and the tokens made in a run."""
-    who: dict[str, Callable[[list[list[int]], int], list[str]]] = {"generate": pair.theirs, "mmkit": pair.ours}
-    times: dict[str, list[float]] = {name: [0.0] * runs for name in who}
+    who: dict[str, Callable[[list[list[int]], int], Any]] = {"generate": pair.theirs, "mmkit": pair.ours}
+    times: dict[str, list[float]] = {name: [0.0] * runs for name in (*who, "floor")}
     tokens = 0
     for prompts in batches:
         texts = {name: decode(prompts, new) for name, decode in who.items()}
         if texts["mmkit"] != texts["generate"]:
             raise SystemExit(f"the two decode different tokens: {texts}")
         tokens += sum(len(text.split()) for text in texts["mmkit"])
+        measured = {**who, "floor": pair.floor} if len(prompts) == 1 else who
         for run in range(runs):
-            for name, decode in who.items():
+            for name, call in measured.items():
                 started = time.perf_counter()
-                decode(prompts, new)
+                call(prompts, new)
                 times[name][run] += time.perf_counter() - started
     return times, tokens
 
@@ -145,14 +157,18 @@ def main() -> None:
         times, tokens = measured(pair, batches, new, runs)
         sizes = [[len(prompt) for prompt in batch] for batch in batches]
         figures[f"batch {items}"] = {"lengths": sizes, "tokens": tokens, "seconds": times}
-        rates = {name: tokens / median(values) for name, values in times.items()}
+        rates = {name: tokens / median(values) for name, values in times.items() if any(values)}
         real = sum(map(sum, sizes)) / sum(len(batch) * max(batch) for batch in sizes)
         span = f"{min(map(min, sizes))}–{max(map(max, sizes))}" if items > 1 else str(PROMPT)
         cells = (f"{1 - real:.0%}", f"{rates['generate']:.0f}", f"{rates['mmkit']:.0f}")
-        rows.append((str(items), span, *cells, f"{rates['mmkit'] / rates['generate']:.2f} ×"))
+        floor = f"{rates['floor']:.0f}" if "floor" in rates else ""
+        rows.append((str(items), span, *cells, f"{rates['mmkit'] / rates['generate']:.2f} ×", floor))
     millions = sum(parameter.numel() for parameter in pair.peer.parameters()) / 1e6
     title = f"{millions:.1f} M parameters, {new} new tokens, {torch.get_num_threads()} threads, medians of {runs} runs."
-    shown = table(("batch", "words a prompt", "padding", "generate, tokens/s", "mmkit, tokens/s", "as fast"), rows)
+    shown = table(
+        ("batch", "words a prompt", "padding", "generate, tokens/s", "mmkit, tokens/s", "as fast", "floor, tokens/s"),
+        rows,
+    )
     name = f"generation_{options.path.name}" if options.path else "generation_gguf" if options.gguf else "generation"
     report(name, f"{title}\n\n{shown}", {"runs": runs, "new": new, "parameters_millions": millions, **figures})
 

@@ -51,7 +51,8 @@ def test_out_of_memory_says_the_tokens_and_the_largest_sample_and_keeps_the_chec
         "out of memory at step 3 of stage all: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
         f"  the batch has {sum(lengths)} tokens in 2 samples; the largest is {largest} with {max(lengths)}\n"
         "  change one of: a smaller tokens_per_batch or batch_size (and a larger accumulate, for the same gradient), "
-        "train.precision: bf16, lora in place of whole weights; the last saved checkpoint is untouched"
+        "train.checkpoint_activations: true, train.precision: bf16, lora in place of whole weights; the last saved "
+        "checkpoint is untouched"
     )
     monkeypatch.undo()
     said: list[str] = []

@@ -134,9 +134,8 @@ class CausalLm(Backbone):
 
     def _prefill_slots(self, prompt: Ragged) -> SlotState:
         cache, lean = SlotCache(prompt.sizes), LeanStep.of(self.trunk) if self._lean else None
-        if prompt.values.shape[0]:
-            self._run(prompt, cache)
-        return SlotState(cache, prompt.lengths.to(prompt.device), max(prompt.sizes, default=0), lean)
+        furthest = max(prompt.sizes, default=0)
+        return SlotState(cache, prompt.lengths.to(prompt.device), furthest, lean, prompt, self._run)
 
     def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
         """Append one token to every item."""
@@ -144,15 +143,27 @@ class CausalLm(Backbone):
         state.furthest += 1
         self.limit.check([state.furthest])
         if isinstance(state, SlotState):
-            state.cache.advance()
-            states = self._step(state, tokens.to(table_of(self.lm).dtype))
+            states = self._first(state, state.unread, tokens) if state.unread is not None else self._step(state, tokens)
         else:
             state.real = functional.pad(state.real, (0, 1), value=True)
             states = self._trunk(tokens[:, None], state.real, state.positions[:, None], state.cache)[:, 0]
         state.positions = state.positions + 1
         return states
 
+    def _first(self, state: SlotState, prompt: Ragged, tokens: Tensor) -> Tensor:
+        """Read the prompts, each with its first token."""
+        pieces = [
+            piece
+            for pair in zip(prompt.split(), tokens.to(prompt.values.dtype).split(1), strict=True)
+            for piece in pair
+        ]
+        both = Ragged(torch.cat(pieces), prompt.lengths + 1)
+        state.cache, state.unread = SlotCache(both.sizes), None
+        return self._run(both, state.cache).values.index_select(0, both.lengths.cumsum(0).to(both.device) - 1)
+
     def _step(self, state: SlotState, tokens: Tensor) -> Tensor:
+        state.cache.advance()
+        tokens = tokens.to(table_of(self.lm).dtype)
         if state.lean is not None and not torch.is_grad_enabled():
             return state.lean(tokens, state.positions, state.cache)
         with packed(Step(state.cache)):

@@ -105,8 +105,9 @@ def _attend(layer: Layer, h: Tensor, turns: tuple[Tensor, Tensor], cache: SlotCa
     heads = query.shape[1]
     both = torch.cat([query, key], dim=1)
     both = torch.addcmul(both * turns[0], both.roll(half, -1), turns[1])  # a half turn swaps the halves
-    cache.write(index, both[:, heads:, None], value[:, :, None])
-    read = cache.read(index, both[:, :heads, None], None, layer.scaling)
+    query, key = both.unsqueeze(2).split_with_sizes([heads, both.shape[1] - heads], 1)
+    cache.write(index, key, value.unsqueeze(2))
+    read = cache.read(index, query, None, layer.scaling)
     return few_rows(read.view(items, -1), *layer.out)
 
 

@@ -19,9 +19,12 @@ def few_rows(
 ) -> Float[Tensor, "rows out"]:
     """A linear layer, for decoding: on a CPU a few rows times blocks of the weight take up to half the time of a few
     rows times all of it. Up to rounding it is the same."""
-    rows, (out, width) = len(x), weight.shape
+    rows = x.shape[0]
+    if not 1 < rows < 13 or x.device.type != "cpu" or weight.dtype != x.dtype:
+        return functional.linear(x, weight, bias)
+    out, width = weight.shape
     block = 1 << max(4, (_BLOCK // width).bit_length() - 1)
-    if x.device.type != "cpu" or not 1 < rows < 13 or out % block or out == block or weight.dtype != x.dtype:
+    if out % block or out == block:
         return functional.linear(x, weight, bias)
     blocks = weight.view(out // block, block, width).transpose(1, 2)
     read = (x @ blocks).transpose(0, 1).reshape(rows, out)

@@ -1,27 +1,43 @@
 """What a causal language model remembers between decoding steps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from mmkit import DecodingState
+from mmkit import DecodingState, Ragged
 from mmkit_text.lean_step import LeanStep
 from mmkit_text.lm_cache import select
 from mmkit_text.slot_cache import SlotCache
 
 
 class SlotState(DecodingState):
-    """Keys and values in places allocated ahead, the next position of every item, and how a lean model steps."""
+    """Keys and values in places allocated ahead, the next position of every item, and how a lean model steps.
+
+    Args:
+        unread: prompts that the first step reads together with its tokens, in one pass over the weights instead of two;
+            ``read`` reads them alone where items are reordered before.
+    """
 
     def __init__(
-        self, cache: SlotCache, positions: Int[Tensor, " items"], furthest: int, lean: LeanStep | None = None
+        self,
+        cache: SlotCache,
+        positions: Int[Tensor, " items"],
+        furthest: int,
+        lean: LeanStep | None = None,
+        unread: Ragged | None = None,
+        read: Callable[[Ragged, SlotCache], Any] | None = None,
     ) -> None:
         self.cache, self.positions, self.furthest, self.lean = cache, positions, furthest, lean
+        self.unread, self.read = unread, read
 
     def reorder(self, items: Int[Tensor, " beams"]) -> "SlotState":
         """Select items."""
+        if self.unread is not None and self.read is not None and self.unread.values.shape[0]:
+            self.read(self.unread, self.cache)
+        self.unread = None
         cache = self.cache.select(items.tolist(), items.device)
         return SlotState(cache, self.positions.index_select(0, items), self.furthest, self.lean)
 

@@ -55,7 +55,7 @@ class SlotCache:
         for kept, row in ((self.keys, key), (self.values, value)):
             if layer not in kept:
                 kept[layer] = row.new_zeros(row.shape[0], row.shape[1], self.room, row.shape[3])
-            kept[layer][:, :, self.longest - 1] = row[:, :, 0]
+            kept[layer].narrow(2, self.longest - 1, 1).copy_(row)
 
     def read(
         self,
@@ -70,17 +70,17 @@ class SlotCache:
         items, groups = query.shape[0], keys.shape[1]
         rows = query.reshape(items, groups, -1, query.shape[3])
         if query.device.type == "cpu" and max(self.starts, default=0) > first:  # no time for padding
+            items_alone = zip(rows.chunk(items), keys.chunk(items), values.chunk(items), self.starts, strict=True)
             parts = []
-            for item, start in enumerate(self.starts):
-                seen = slice(max(start, first), self.longest)
-                part = rows[item, None], keys[item, None, :, seen], values[item, None, :, seen]
-                parts.append(functional.scaled_dot_product_attention(*part, scale=scaling))
+            for row, key, value, start in items_alone:
+                begin, size = max(start, first), self.longest - max(start, first)
+                seen, known = key.narrow(2, begin, size), value.narrow(2, begin, size)
+                parts.append(functional.scaled_dot_product_attention(row, seen, known, scale=scaling))
             read = torch.cat(parts)
         else:
-            seen = slice(first, self.longest)
-            mask = self._mask(query, seen)
-            part = rows, keys[:, :, seen], values[:, :, seen]
-            read = functional.scaled_dot_product_attention(*part, attn_mask=mask, scale=scaling)
+            mask, size = self._mask(query, slice(first, self.longest)), self.longest - first
+            seen, known = keys.narrow(2, first, size), values.narrow(2, first, size)
+            read = functional.scaled_dot_product_attention(rows, seen, known, attn_mask=mask, scale=scaling)
         return read.reshape(items, 1, query.shape[1], values.shape[3])
 
     def _mask(self, query: Tensor, seen: slice) -> Tensor | None:
