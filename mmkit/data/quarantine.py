@@ -33,6 +33,15 @@ class Quarantine:
         """Those of all ranks as one."""
         return cls(several[0].limit, sum(one.seen for one in several), [bad for one in several for bad in one.bad])
 
+    def state(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"seen": self.seen, "bad": [[bad.address, bad.reason] for bad in self.bad]}
+
+    def load(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on counting from the states of some ranks."""
+        self.seen = sum(state["seen"] for state in states)
+        self.bad = [BadSample(*pair) for state in states for pair in state["bad"]]
+
     def close(self) -> None:
         """Hold the share against the limit; called at the end, however few rows there were.
 

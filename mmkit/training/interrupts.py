@@ -31,7 +31,9 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            # when a process of a run ends, its launcher ends the others too: they have to say first why they stop
+            ending = self.launched and isinstance(error, Exception)
+            signal.signal(number, signal.SIG_IGN if ending else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number

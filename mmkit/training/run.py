@@ -25,8 +25,9 @@ from mmkit.training.parallel.ranks import Ranks, connect
 from mmkit.training.parallel.sharded import check_shardable
 from mmkit.training.parallel.shares import share
 from mmkit.training.rehearsal import rehearse
-from mmkit.training.stage_run import Say, Step, Surroundings, position, run_stage
+from mmkit.training.stage_run import run_stage
 from mmkit.training.state import own_memory
+from mmkit.training.surroundings import Say, Step, Surroundings
 from mmkit.training.trackers import trackers
 from mmkit.training.validation import Validation
 from mmkit.wiring.graph import Plan
@@ -69,7 +70,7 @@ def train(
         settings = settings.model_copy(update={"seed": seed})
         planned = replace(planned, spec=planned.spec.model_copy(update={"train": settings}))
     ranks = connect(planned, settings)
-    with together(ranks), Interrupts(ranks.world > 1) as interrupts:
+    with Interrupts(ranks.world > 1) as interrupts, together(ranks):
         return _train(planned, settings, ranks, interrupts, output, resume, say if ranks.first else _nothing, step)
 
 
@@ -177,7 +178,7 @@ def _stages(around: Surroundings, start: Checkpoint | None) -> None:
 def _between(around: Surroundings, stage: int, folder: Path) -> None:
     """A checkpoint at the beginning of a stage: a model and a place."""
     write_model(around.model, folder, around.checkpoints.path(stage, 0), merged=False)
-    dump_json(folder / PROGRESS, position(around, stage, 0))
+    dump_json(folder / PROGRESS, around.position(stage, 0))
 
 
 def _validation(around: Surroundings, start: Checkpoint | None) -> Validation | None:

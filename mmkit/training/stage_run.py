@@ -2,8 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,23 +14,21 @@ from safetensors.torch import save_file
 from mmkit.data.cache.use import feature_caches, rows_recur
 from mmkit.data.loading import PackedLoader, Quarantine, loader
 from mmkit.data.quarantine import PackingReport
-from mmkit.data.sources import Rows
-from mmkit.errors import MmkitError, SpecError
-from mmkit.model.batch import BadSample, PackedBatch
+from mmkit.errors import SpecError
+from mmkit.model.batch import PackedBatch
 from mmkit.model.blocks import repeated_blocks, wrapped_blocks
 from mmkit.model.checkpoint import write_model
 from mmkit.model.folder import dump_json
 from mmkit.model.lora import quantize
-from mmkit.model.model import Model
-from mmkit.spec.schema import Data, Stage, Train
+from mmkit.spec.schema import Data, Stage
 from mmkit.training.adapt import attach_lora
 from mmkit.training.arguments import arguments
-from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
+from mmkit.training.checkpoints import PROGRESS, Checkpoint
 from mmkit.training.faults import cannot_compile, is_out_of_memory, is_uncompilable, out_of_memory
-from mmkit.training.interrupts import Interrupts
+from mmkit.training.flow import Flow
 from mmkit.training.meter import Meter, line
 from mmkit.training.parallel.choice import engine
-from mmkit.training.parallel.ranks import Ranks
+from mmkit.training.parallel.engines import Engine
 from mmkit.training.parallel.shares import share
 from mmkit.training.probe import probe
 from mmkit.training.stages import Trainable, apply_stage, frozen_encoders, lines
@@ -45,46 +42,12 @@ from mmkit.training.state import (
     random_state,
     schedule_state,
 )
-from mmkit.training.trainer import Flow, PackedTrainer
-from mmkit.training.validation import Validation
+from mmkit.training.surroundings import Surroundings
+from mmkit.training.trainer import PackedTrainer
 
-Say = Callable[[str], None]
-Step = Callable[[str, int, int, dict[str, float]], None]
 NO_BLOCKS = "stage {0.name}: no node repeats a block, so nothing is {1}"
 _APART = 1_000_003
 """Between the seeds of the ranks' dropout."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all stages of a run share."""
-
-    model: Model
-    settings: Train
-    sources: Sequence[Rows]
-    checkpoints: Checkpoints
-    validation: Validation | None
-    interrupts: Interrupts
-    say: Say
-    step: Step | None
-    trackers: Callable[[str, int], list[Any]]
-    ranks: Ranks
-
-    def save(self, write: Callable[[], object]) -> None:
-        """Let the first rank write what all of them could; the others wait.
-
-        Raises:
-            CheckpointError: it cannot be written.
-        """
-        error = None
-        try:
-            if self.ranks.first:
-                write()
-        except MmkitError as caught:
-            if self.ranks.world == 1:
-                raise
-            error = caught
-        self.ranks.agree([], error)
 
 
 def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> bool:
@@ -107,17 +70,15 @@ def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> boo
     for text in lines(stage, trained.table):
         say(text)
     recur = rows_recur(settings.stages, around.sources)
-    blocks = repeated_blocks(model)
-    wanted = {"compiled": settings.compile, "checkpointed": settings.checkpoint_activations}
-    for what in [what for what, on in wanted.items() if on]:
-        say(
-            f"stage {stage.name}: {len(blocks)} repeated blocks are {what}" if blocks else NO_BLOCKS.format(stage, what)
-        )
-    with (
-        feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say),
-        wrapped_blocks(blocks, **wanted) as recompiles,
-    ):
-        complete = StageRun(around, index, start, trained).run()
+    with feature_caches(model, frozen_encoders(model), precision=settings.precision, recur=recur, say=say):
+        trains = engine(model, trained, settings, around.ranks)
+        blocks = repeated_blocks(trains.net)
+        wanted = {"compiled": settings.compile, "checkpointed": settings.checkpoint_activations}
+        for what in [what for what, on in wanted.items() if on]:
+            found = f"stage {stage.name}: {len(blocks)} repeated blocks are {what}"
+            say(found if blocks else NO_BLOCKS.format(stage, what))
+        with wrapped_blocks(blocks, **wanted) as recompiles:
+            complete = StageRun(around, index, start, trained, trains).run()
     if blocks and settings.compile:
         say(f"stage {stage.name}: {recompiles.count} recompiles")
     return complete
@@ -126,8 +87,10 @@ def run_stage(around: Surroundings, index: int, start: Checkpoint | None) -> boo
 class StageRun:
     """One stage whose trainable parameters are set; implements the trainer's ``Hooks``."""
 
-    def __init__(self, around: Surroundings, index: int, start: Checkpoint | None, trained: Trainable) -> None:
-        self.around, self.index, self.start, self.trained = around, index, start, trained
+    def __init__(
+        self, around: Surroundings, index: int, start: Checkpoint | None, trained: Trainable, trains: Engine
+    ) -> None:
+        self.around, self.index, self.start, self.trained, self.engine = around, index, start, trained, trains
         model, settings = around.model, around.settings
         self.stage: Stage = settings.stages[index]
         self.own = share(self.stage, index, around.ranks.world, model.plan)
@@ -136,12 +99,11 @@ class StageRun:
         self.steps = self.stage.steps or self.batches.steps(self.own.accumulate)
         self.quarantine = Quarantine((model.plan.spec.data or Data()).max_bad)
         autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
-        parameters = sum(parameter.numel() for parameter in model.parameters())
+        parameters = sum(row.total for row in trained.table)
         world = around.ranks.world
         self.meter = Meter(self.steps, parameters, autoregressive, model.device, settings.precision, world)
         self.saved_at = -1
         self.stopped = False
-        self.engine = engine(model, trained, settings, around.ranks)
         self.trainer = self._trainer()
 
     def _loader(self) -> PackedLoader:
@@ -236,9 +198,11 @@ class StageRun:
             self.around.say(f"stage {self.stage.name}: {report.summary()}")
 
     def _probe(self) -> str:
-        autocast, model = self.around.settings.precision == "bf16", self.around.model
+        settings, model = self.around.settings, self.around.model
+        autocast = settings.precision == "bf16"
         batches = islice(self._loader(), self.steps * self.own.accumulate)
-        with self.engine.whole():
+        blocks = [] if self.engine.net is model else repeated_blocks(model)  # not the ones that are wrapped
+        with self.engine.whole(), wrapped_blocks(blocks, checkpointed=settings.checkpoint_activations):
             return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)
 
     def _report(self, at: int, of: int, figures: Mapping[str, float]) -> None:
@@ -289,18 +253,12 @@ class StageRun:
 
     def _parts(self) -> dict[str, Any]:
         """What the ranks hold of the stage's state, gathered: optimizer, and of every rank random states and data."""
-        quarantine = {"seen": self.quarantine.seen, "bad": [[b.address, b.reason] for b in self.quarantine.bad]}
-        own = (random_state(), self.trainer.place or self.batches.state_dict(), quarantine)
-        randoms, data, quarantines = zip(*self.around.ranks.gather(own), strict=True)
         tensors, groups = optimizer_state(self.trainer.bare_optimizer(), self.engine.trained.parameters)
+        own = (random_state(), self.trainer.place or self.batches.state_dict(), self.quarantine.state())
+        randoms, data, quarantines = zip(*self.around.ranks.gather(own), strict=True)
         numbered = {f"{rank}/{name}": t for rank, (state, _) in enumerate(randoms) for name, t in state.items()}
-        return {
-            "files": {OPTIMIZER: tensors, RANDOM: numbered},
-            "optimizer": groups,
-            "random": [rest for _, rest in randoms],
-            "data": list(data),
-            "quarantine": list(quarantines),
-        }
+        progress = {"random": [rest for _, rest in randoms], "data": list(data), "quarantine": list(quarantines)}
+        return {"files": {OPTIMIZER: tensors, RANDOM: numbered}, "optimizer": groups, **progress}
 
     def _fill(self, parts: dict[str, Any], folder: Path) -> None:
         """Everything a resumption needs, into the folder of a checkpoint."""
@@ -311,7 +269,7 @@ class StageRun:
             save_file(tensors, folder / name)
         trainer.state.save_to_json(str(folder / "trainer_state.json"))
         progress = {
-            **position(around, self.index, trainer.state.global_step),
+            **around.position(self.index, trainer.state.global_step),
             "steps": self.steps,
             "schedule": schedule_state(trainer.bare_scheduler()),
             "meter": self.meter.state_dict(),
@@ -328,9 +286,7 @@ class StageRun:
         data = progress["data"]
         self.batches.load_state_dict(data[ranks.rank] if ranks.rank < len(data) else data[0])
         self.meter.load_state_dict(progress["meter"])
-        mine = progress["quarantine"][ranks.rank :: ranks.world]  # of ranks that are no more, too
-        self.quarantine.seen = sum(one["seen"] for one in mine)
-        self.quarantine.bad = [BadSample(*pair) for one in mine for pair in one["bad"]]
+        self.quarantine.load(progress["quarantine"][ranks.rank :: ranks.world])  # those of ranks that are no more, too
         self.saved_at = self.start.order[1]
 
     def resumed(self) -> None:
@@ -338,9 +294,3 @@ class StageRun:
         rank = self.around.ranks.rank
         if self.start is not None and rank < len(self.start.progress["random"]):
             load_random(self.start.folder, rank, self.start.progress["random"][rank])
-
-
-def position(around: Surroundings, stage: int, step: int) -> dict[str, Any]:
-    """The part of ``training.json`` that says where a checkpoint is."""
-    best = around.validation.state_dict() if around.validation else None
-    return {"run": around.checkpoints.run, "stage": stage, "step": step, "validation": best}
