@@ -13,7 +13,7 @@ from mmkit.errors import MmkitError, SpecError, TrainingError, nearest
 from mmkit.spec.load import Source
 from mmkit.spec.paths import put
 from mmkit.spec.tune import Tune
-from mmkit.training.stage_run import Say, Step
+from mmkit.training.surroundings import Say, Step
 from mmkit.training.validation import mode_of
 from mmkit.tuning.best import write_best
 from mmkit.tuning.study import TrialResult, Trials, require_optuna

@@ -14,7 +14,7 @@ from mmkit.registry.registry import Registry
 from mmkit.spec.load import Source
 from mmkit.spec.tune import Tune
 from mmkit.training.run import train
-from mmkit.training.stage_run import Step
+from mmkit.training.surroundings import Step
 from mmkit.tuning.study import STARTS, TrialResult, Trials
 from mmkit.wiring.graph import Plan
 from mmkit.wiring.planner import plan
