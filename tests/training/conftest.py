@@ -4,10 +4,12 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,16 @@ ROWS = [
 
 @dataclass
 class Ran:
-    """What a child did: exit status, losses by (stage, step), lines it said, boundaries it passed, its error."""
+    """What a child did: exit status, losses and figures of evaluations by (stage, step), lines it said, boundaries it
+    passed, its error and whether it leaves that to another rank to say."""
 
     status: int
     losses: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     boundaries: int = 0
     error: str = ""
+    quiet: bool = False
+    evals: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -101,24 +106,68 @@ def run(tmp_path: Path) -> Callable[..., Ran]:
     def start(spec: dict[str, Any], output: Path, **options: Any) -> Ran:
         path = tmp_path / "child.log"
         path.unlink(missing_ok=True)
-        child = os.fork()
-        if child == 0:
-            os._exit(_child(spec, output, path, options))
-        _, status = os.waitpid(child, 0)
-        ran = Ran(os.waitstatus_to_exitcode(status))
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            if "loss" in entry:
-                ran.losses[entry["stage"], entry["at"]] = entry["loss"]
-            elif "say" in entry:
-                ran.said.append(entry["say"])
-            elif "boundary" in entry:
-                ran.boundaries = entry["boundary"]
-            else:
-                ran.error = entry["error"]
-        return ran
+        return _collect(fork(lambda: _child(spec, output, path, options)), path)
 
     return start
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., list[Ran]]:
+    """Train in two children, as a launcher would start them. Options as those of ``run``; ``rank0``, ``rank1``: those of
+    one of them alone."""
+
+    def start(spec: dict[str, Any], output: Path, **options: Any) -> list[Ran]:
+        paths, apart = [tmp_path / f"rank{rank}.log" for rank in range(2)], {}
+        for rank, path in enumerate(paths):
+            path.unlink(missing_ok=True)
+            apart[rank] = {**options, **options.get(f"rank{rank}", {})}
+        children = fork_ranks(lambda rank: _child(spec, output, paths[rank], apart[rank]))
+        order = sorted(range(2), key=lambda rank: "kill" in apart[rank])  # the others see how that one ended
+        ran = {rank: _collect(children[rank], paths[rank]) for rank in order}
+        return [ran[rank] for rank in range(2)]
+
+    return start
+
+
+def fork(work: Callable[[], int]) -> int:
+    """Do it in a child; its process."""
+    child = os.fork()
+    if child == 0:
+        os._exit(work())
+    return child
+
+
+def fork_ranks(work: Callable[[int], int]) -> list[int]:
+    """The same as two ranks that can meet."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+
+    def ranked(rank: int) -> int:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        return work(rank)
+
+    return [fork(partial(ranked, rank)) for rank in range(2)]
+
+
+def _collect(child: int, path: Path) -> Ran:
+    """Wait for a child and read its log."""
+    _, status = os.waitpid(child, 0)
+    ran = Ran(os.waitstatus_to_exitcode(status))
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        if "loss" in entry:
+            ran.losses[entry["stage"], entry["at"]] = entry["loss"]
+        elif "figures" in entry:
+            ran.evals[entry["stage"], entry["at"]] = entry["figures"]
+        elif "say" in entry:
+            ran.said.append(entry["say"])
+        elif "boundary" in entry:
+            ran.boundaries = entry["boundary"]
+        else:
+            ran.error, ran.quiet = entry["error"], entry.get("quiet", False)
+    return ran
 
 
 def _child(spec: dict[str, Any], output: Path, path: Path, options: dict[str, Any]) -> int:
@@ -131,6 +180,8 @@ def _child(spec: dict[str, Any], output: Path, path: Path, options: dict[str, An
             note(
                 stage=stage, at=at, loss=[v for k, v in sorted(figures.items()) if k.startswith(("loss", "grad_norm"))]
             )
+        if "eval_mood_loss" in figures:
+            note(stage=stage, at=at, figures={k: v for k, v in figures.items() if k.startswith("eval_")})
         if not figures and kill == (stage, at):
             os.kill(os.getpid(), signal.SIGKILL)
         if not figures and "signal" in options and options["signal"][:2] == (stage, at):
@@ -142,7 +193,7 @@ def _child(spec: dict[str, Any], output: Path, path: Path, options: dict[str, An
         _intercept(log, kill if isinstance(kill, int) else 0, options.get("tear", False))
         mmkit.train(spec, output=output, resume=options.get("resume", False), say=lambda x: note(say=x), step=step)
     except mmkit.MmkitError as error:
-        note(error=f"{type(error).__name__}: {error}")
+        note(error=f"{type(error).__name__}: {error}", quiet=error.quiet)
         return 2
     except KeyboardInterrupt:
         return 130
