@@ -145,7 +145,8 @@ def _check_sharing(planned: Plan, settings: Train, sources: Sequence[Rows], rank
         return
     rows = [len(source) for source in sources if not source.given.streaming]
     if len(rows) == len(sources) and sum(rows) < ranks.world:
-        raise DataError(f"data.train has {sum(rows)} rows for {ranks.world} processes; start at most {sum(rows)}")
+        there = "1 row" if sum(rows) == 1 else f"{sum(rows)} rows"
+        raise DataError(f"data.train has {there} for {ranks.world} processes; start at most {sum(rows)}")
     for index, stage in enumerate(settings.stages):
         share(stage, index, ranks.world, planned)
     if settings.parallel == "fsdp2":

@@ -19,6 +19,7 @@ import transformers  # noqa: F401
 
 import mmkit
 import mmkit.training.run
+from mmkit.training.parallel.ranks import Ranks, join
 
 gc.freeze()  # a child's collections need not look at all of torch
 
@@ -204,3 +205,24 @@ def _child(spec: dict[str, Any], output: Path, path: Path, options: dict[str, An
         sys.stderr.flush()
         return 3
     return 0
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Callable[[Callable[[Ranks], Any]], list[Any]]:
+    """Do something on two ranks that have met; its JSON-able result on each."""
+
+    def start(work: Callable[[Ranks], Any]) -> list[Any]:
+        def ranked(rank: int) -> int:
+            try:
+                result = work(join())
+            except BaseException:
+                traceback.print_exc()
+                return 1
+            (tmp_path / f"result{rank}.json").write_text(json.dumps(result))
+            return 0
+
+        children = fork_ranks(ranked)
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+        return [json.loads((tmp_path / f"result{rank}.json").read_text()) for rank in range(2)]
+
+    return start

@@ -90,7 +90,7 @@ def test_a_bad_row_of_one_rank_stops_all_with_its_address(spec: dict[str, Any], 
     ran = launch(spec, tmp_path / "model")
     assert [one.status for one in ran] == [2, 2]
     assert speaks(ran) == [
-        f"DataError: {rows}:61: label 'wrm' is not one of the head's labels (cold, warm): did you mean 'warm'? "
+        f"DataError: {rows}:61: label 'wrm' is not in the head's labels; did you mean 'warm'? "
         "(data.on_bad_sample: skip would leave such rows out)"
     ]
 
@@ -136,7 +136,7 @@ def test_what_the_first_rank_cannot_write_stops_all(spec: dict[str, Any], launch
             "  train.stages[0].lora.bits: weights in 4 bits cannot be sharded\n"
             "    fix: use parallel: ddp",
         ),
-        ({}, "DataError: data.train has 1 row for 2 processes; start one process"),
+        ({}, "DataError: data.train has 1 row for 2 processes; start at most 1"),
     ],
     ids=["uneven", "bits", "rows"],
 )
@@ -163,7 +163,7 @@ def test_parallel_without_several_processes_says_how_to_start_them(
         "    fix: start it by torchrun --nproc-per-node 2 -m mmkit train SPEC (or accelerate launch), or leave parallel out"
     ]
     spec["train"]["parallel"] = "fsdp"
-    assert problems(spec) == ["train.parallel: 'fsdp' is not allowed: did you mean 'fsdp2'?"]
+    assert problems(spec) == ["train.parallel: Input should be 'ddp' or 'fsdp2' (got 'fsdp')"]
 
 
 def test_command_under_torchrun_ends_when_a_rank_is_killed_and_resumes(spec: dict[str, Any], tmp_path: Path) -> None:

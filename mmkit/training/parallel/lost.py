@@ -40,6 +40,7 @@ def together(ranks: Ranks) -> Iterator[None]:
         if isinstance(shown, MmkitError):
             shown.quiet = _said_by_another(store, str(shown))
         _note(ranks, store, f"stopped with {type(shown).__name__}: {shown}")
+        _outlive(ranks, store)
         if shown is error:
             raise
         raise shown from error
@@ -51,6 +52,16 @@ def together(ranks: Ranks) -> Iterator[None]:
 def _note(ranks: Ranks, store: dist.Store, what: str) -> None:
     with suppress(RuntimeError):
         store.set(f"end{ranks.rank}", what)
+
+
+def _outlive(ranks: Ranks, store: dist.Store) -> None:
+    """Where the first rank holds the notes, and not its launcher, let others that fail with it read them."""
+    with suppress(RuntimeError):
+        left, until = store.add("left", 1), time.monotonic() + 3
+        if ranks.first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            while left < ranks.world and time.monotonic() < until:
+                time.sleep(0.02)
+                left = store.add("left", 0)
 
 
 def _said_by_another(store: dist.Store, text: str) -> bool:

@@ -104,6 +104,11 @@ def connect(planned: Plan, settings: Train) -> Ranks:
             fix = f"start it by {COMMAND} (or accelerate launch), or leave parallel out"
             raise SpecError([planned.source.problem(("train", "parallel"), message, fix)])
         return Ranks()
+    return join()
+
+
+def join() -> Ranks:
+    """Meet the other processes that the environment tells of."""
     if not dist.is_initialized():
         store, rank, world = next(rendezvous("env://"))
         _joined.append(store)
