@@ -99,6 +99,9 @@ class PackedTrainer(Trainer):
         self.current: PackedBatch | None = None
         self.first = True
 
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        """It is there; moved to ``cpu:0``, buffers of a sharded model's twin would no longer be those of the model."""
+
     def get_train_dataloader(self) -> Any:
         """The packed loader as it is: without a length, so that Trainer counts steps, not epochs."""
         return _Unsized(self.batches)

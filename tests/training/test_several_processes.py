@@ -202,6 +202,28 @@ def test_cache_of_features_is_shared_by_the_ranks(spec: dict[str, Any], run: Run
     assert misses <= 3 <= entries <= 6  # both may meet one at once
 
 
+def test_batch_statistics_and_negatives_are_each_ranks_own_however_weights_are_shared(
+    spec: dict[str, Any], launch: Run, tmp_path: Path
+) -> None:
+    """What one process would compute otherwise: the same under ddp and fsdp2, with a parameter that has no dimensions."""
+    spec["modalities"]["image"]["encoder"] = {"use": "cnn", "image_size": 8, "channels": [4, 6]}
+    spec["tasks"]["match"] = {
+        "input": "{image}{text}",
+        "reads": ["image.adapter", "backbone"],
+        "head": {"use": "contrastive", "dim": 4},
+    }
+    spec["data"] = {"train": [{**spec["data"]["train"][2], "task": "match"}], "valid": [spec["data"]["valid"][1]]}
+    spec["train"] |= {"stages": spec["train"]["stages"][:1], "parallel": "ddp"}
+    ddp = launch(spec, tmp_path / "ddp")
+    spec["train"] |= {"parallel": "fsdp2"}
+    fsdp2 = launch(spec, tmp_path / "fsdp2")
+    assert [ran.status for ran in (*ddp, *fsdp2)] == [0] * 4, fsdp2[0].error
+    assert len(ddp[0].losses) == 4
+    for ran in (ddp[1], *fsdp2):
+        assert_like(ran, ddp[0])
+    assert_same_weights(tmp_path / "ddp", tmp_path / "fsdp2")
+
+
 @pytest.mark.parametrize(
     ("stage", "world", "wanted"),
     [
