@@ -84,8 +84,7 @@ class PackedTrainer(Trainer):
         hooks: Hooks,
         autocast: bool,
     ) -> None:
-        if ranks.world > 1:
-            engine.net._is_accelerate_prepared = True  # type: ignore[assignment]  # it would wrap it in its own DDP
+        engine.net._is_accelerate_prepared = True  # type: ignore[assignment]  # where launched it would wrap it in its DDP
         super().__init__(model=engine.net, args=args)
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -101,6 +100,10 @@ class PackedTrainer(Trainer):
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
         """It is there; moved to ``cpu:0``, buffers of a sharded model's twin would no longer be those of the model."""
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
+        """As it is: one process uses one GPU, however many there are."""
+        return model
 
     def get_train_dataloader(self) -> Any:
         """The packed loader as it is: without a length, so that Trainer counts steps, not epochs."""
