@@ -8,7 +8,7 @@ from benchmarks.all import BENCHMARKS, Benchmark
 from benchmarks.table import PAGE, SECTION, renewed
 
 ROOT = Path(__file__).parents[2]
-HELP = {"__init__", "all", "common", "table", "reference_load"}
+HELP = {"__init__", "all", "common", "table", "reference_data", "reference_peer", "reference_plugin"}
 ONE = Benchmark("one", "First", "≥ 2 ×")
 RESULT = {
     "command": "python -m benchmarks.one --runs 3",
