@@ -75,45 +75,45 @@ class Load:
         """Useful tokens: places of pictures, ids of prompt and answer, and the end."""
         return PLACES * len(row["pictures"]) + len(row["prompt"]) + len(row["answer"]) + 1
 
-    def picture(self, number: int) -> int | str:
-        """A picture as a column holds it."""
-        return f"{number}.png" if self.encoder else number
-
     def write(self) -> None:
-        """A file of rows for each number of pictures, and the pictures."""
+        """The rows: in one file, or for pictures that are files in one for each number of pictures."""
+        if not self.encoder:
+            _write(self.folder / "rows.jsonl", self.rows)
+            return
         for shown in range(3):
-            rows = [row for row in self.rows if len(row["pictures"]) == shown]
-            named = [
-                {**{f"p{at}": self.picture(n) for at, n in enumerate(row["pictures"])}, **_texts(row)} for row in rows
-            ]
-            (self.folder / f"{shown}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
-        for number in range(PICTURES if self.encoder else 0):
+            chosen = [row for row in self.rows if len(row["pictures"]) == shown]
+            files = [{f"p{at}": f"{n}.png" for at, n in enumerate(row["pictures"])} for row in chosen]
+            _write(self.folder / f"{shown}.jsonl", [{**row, **named} for row, named in zip(chosen, files, strict=True)])
+        for number in range(PICTURES):
             pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(self.folder / f"{number}.png")
 
     def spec(self, steps: int, **train: Any) -> dict[str, Any]:
-        """One task for each number of pictures; they decode together."""
-        known: dict[str, Any] = {"encoder": "known-features"}
-        tower = {"use": "hf-vision", "config": {"model_type": "clip_vision_model", **clip()}, "layer": -1}
-        modalities = {
-            "text": {"adapter": {"use": "ids", "size": self.vocabulary}},
-            "picture": {"encoder": tower, "adapter": "mlp"} if self.encoder else known,
-        }
-        tasks = {}
-        for shown in range(3):
-            columns = {"prompt": "text", "answer": "text", **{f"p{at}": "picture" for at in range(shown)}}
-            template = "".join(f"{{p{at}}}" for at in range(shown)) + "{prompt}"
-            tasks[f"write{shown}"] = {"input": template, "output": "{answer}", "head": "generate", "columns": columns}
-        data = {"train": [{"task": f"write{n}", "path": str(self.folder / f"{n}.jsonl")} for n in range(3)]}
+        """One task; with files one for each number of pictures, which decode together."""
+        parts = self._towers() if self.encoder else self._known()
         stage = {"name": "all", "steps": steps, "batch_size": BATCH}
         return {
             "mmkit": 1,
-            "modalities": modalities,
+            "modalities": {"text": {"adapter": {"use": "ids", "size": self.vocabulary}}, "pictures": parts[0]},
             "backbone": {"use": "causal-lm", "config": {"model_type": "llama", **llama(self.vocabulary)}},
-            "tasks": tasks,
-            "data": data,
+            "tasks": parts[1],
+            "data": {"train": parts[2]},
             "train": {"stages": [stage], "log_every": 1, "trackers": [], "cache": "never", **train},
         }
+
+    def _known(self) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+        task = _task("{pictures}{prompt}")
+        return {"encoder": "known-features"}, {"write": task}, [_source("write", self.folder / "rows.jsonl")]
+
+    def _towers(self) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+        tower = {"use": "hf-vision", "config": {"model_type": "clip_vision_model", **clip()}}
+        tasks = {}
+        for shown in range(3):
+            columns = [f"p{at}" for at in range(shown)]
+            template = "".join(f"{{{column}}}" for column in columns) + "{prompt}"
+            tasks[f"write{shown}"] = _task(template, **dict.fromkeys(columns, "pictures"))
+        sources = [_source(f"write{shown}", self.folder / f"{shown}.jsonl") for shown in range(3)]
+        return {"encoder": tower, "adapter": "mlp"}, tasks, sources
 
     def flop(self) -> tuple[float, float]:
         """Of the products of a step, for a useful token of the average row: 6 a parameter and token (the issue's floor),
@@ -127,8 +127,17 @@ class Load:
         return 6.0 * (blocks + table + pictures), 6.0 * (blocks + table * targets / tokens + pictures)
 
 
-def _texts(row: dict[str, Any]) -> dict[str, Any]:
-    return {"prompt": row["prompt"], "answer": row["answer"]}
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _task(template: str, **columns: str) -> dict[str, Any]:
+    named = {"prompt": "text", "answer": "text", **columns}
+    return {"input": template, "output": "{answer}", "head": "generate", "columns": named}
+
+
+def _source(task: str, path: Path) -> dict[str, Any]:
+    return {"task": task, "path": str(path)}
 
 
 def product(dtype: torch.dtype = torch.float32) -> tuple[Any, float]:

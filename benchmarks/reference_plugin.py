@@ -43,15 +43,15 @@ class IdsConfig(Config):
 
 
 class Known(Processor):
-    """The number of a picture → its features."""
+    """The numbers of a sample's pictures → their features, end to end."""
 
     def __call__(self, raw: Any) -> Item:
-        """One picture."""
-        return {"features": pictures()[int(raw)]}
+        """Any number of pictures."""
+        return {"features": pictures()[torch.tensor(raw, dtype=torch.int64)].flatten(0, 1)}
 
     def num_features(self, item: Item) -> int:
-        """49."""
-        return PLACES
+        """49 a picture."""
+        return len(item["features"])
 
     def collate(self, items: Sequence[Item]) -> Batch:
         """End to end."""
