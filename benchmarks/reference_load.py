@@ -1,175 +1,162 @@
-"""The reference load of the engine's benchmarks: one language model, mixed lengths, 0–2 pictures a sample.
+"""Training on mixed lengths, by mmkit and by transformers' ``Trainer``: useful tokens a second, and of what can be had.
 
-A Llama of 25 million parameters (8 layers, width 384, vocabulary 16k, tied) reads precomputed picture features and a
-prompt and learns the answer. Texts are log-normal from 16 to 512 ids (median 90), the first half of each is the
-prompt; every picture is 49 features of width 384. Eight samples hold about 1,400 tokens; padded, half are padding.
+``python -m benchmarks.reference_load`` prints tables and writes ``benchmarks/results/reference_load.json``. The load: a Llama of 25
+million parameters (8 layers, width 384, vocabulary 16k), texts of log-normal length (16 to 512, median 90), 0 to 2 pictures of 49
+tokens, batches of 8; then shorter and longer texts and other vocabularies, then pictures through a real vision tower (the peer
+there is ``LlavaForConditionalGeneration``, else its language model with the same features). mmkit trains by ``mmkit.train``, the peer
+by ``Trainer``, padded to the longest, and grouped by length. Runs are interleaved; the first two steps of each are not timed.
+The floor is 6 FLOP a parameter and token at the rate of a product measured between the runs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import gc
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from transformers.utils import logging
 
-from mmkit import Batch, BuildContext, Component, Encoder, Item, Model, Processor, Ragged, VocabularyAdapter, build
-from mmkit.discovery.loader import discover
-from mmkit.model.batch import PackedBatch, pack
-from mmkit.registry.registry import PluginReport, Registry
+import mmkit
+from benchmarks import reference_peer, reference_plugin
+from benchmarks.common import report, table
+from benchmarks.reference_data import BATCH, Load, product
 
-WIDTH, ROWS, PICTURE = 384, 16_384, 49
-LLAMA: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": ROWS,
-    "hidden_size": WIDTH,
-    "intermediate_size": 4 * WIDTH,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 6,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
+WARM = 2  # steps that are not timed: in them memory is allocated and blocks are compiled
+SYSTEMS = ("mmkit", "mmkit compiled", "mmkit bf16", "padded", "grouped")
+VARIANTS: dict[str, dict[str, Any]] = {
+    "reference load": {},
+    "200 rows": {"count": 200},  # the sampler that groups by length finds fewer alike
+    "median length 45": {"median": 45},
+    "median length 180": {"median": 180},
+    "vocabulary 4k": {"vocabulary": 4096},
+    "vocabulary 64k": {"vocabulary": 65_536},
+    "a real encoder": {"encoder": True},
 }
+Clock = Callable[[], float]
 
 
-class Ids(VocabularyAdapter):
-    """Ids as they are."""
+class Run:
+    """One training of some steps: their times, useful tokens and places."""
 
-    begin_id, end_id = 1, 2
+    def __init__(self, load: Load, system: str, steps: int, clock: Clock) -> None:
+        self.clock = clock
+        self.times: list[float] = []
+        self.sizes: list[tuple[int, int]] = []
+        with tempfile.TemporaryDirectory() as name:
+            if system.startswith("mmkit"):
+                self._mmkit(load, system.removeprefix("mmkit").split(), steps, Path(name))
+            else:
+                self.sizes = reference_peer.train(load, system == "grouped", steps, Path(name), self.tick)
+        gc.collect()
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def tick(self) -> None:
+        """A step is done."""
+        self.times.append(self.clock())
 
-    def encode(self, raw: Any) -> list[int]:
-        """The list itself."""
-        return list(raw)
+    def _mmkit(self, load: Load, options: list[str], steps: int, folder: Path) -> None:
+        train: dict[str, Any] = {"precision": "bf16"} if "bf16" in options else {}
+        train |= {"compile": True} if "compiled" in options else {}
 
-    def decode(self, ids: Sequence[int]) -> list[int]:
-        """The list itself."""
-        return list(ids)
+        def step(stage: str, at: int, of: int, figures: dict[str, float]) -> None:
+            if "loss" in figures:
+                tokens = round(figures["tokens_per_second"] / figures["samples_per_second"] * BATCH)
+                self.sizes.append((tokens, tokens))
+            elif not figures:
+                self.tick()
 
+        mmkit.train(load.spec(steps, **train), output=folder / "model", say=lambda line: None, step=step)
 
-class Pictures(Processor):
-    """All pictures of a sample as one item: Float["pictures 49 width"] → Float["features width"]."""
+    def rate(self) -> float:
+        """Useful tokens a second."""
+        return sum(tokens for tokens, _ in self.sizes[WARM:]) / (self.times[-1] - self.times[WARM - 1])
 
-    def __call__(self, raw: Any) -> Item:
-        """Pictures end to end."""
-        return {"features": raw.flatten(0, 1)}
-
-    def num_features(self, item: Item) -> int:
-        """49 a picture."""
-        return item["features"].shape[0]
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        """Packed."""
-        return {"features": Ragged.of([item["features"] for item in items])}
-
-
-class Features(Encoder):
-    """Features that are known already."""
-
-    feature_dim = WIDTH
-
-    def processor(self) -> Processor:
-        """Those of ``Pictures``."""
-        return Pictures()
-
-    def forward(self, batch: Batch) -> Ragged:
-        """As they are."""
-        features = batch["features"]
-        assert isinstance(features, Ragged)
-        return features
+    def real(self) -> float:
+        """Share of the places that are no padding."""
+        return sum(tokens for tokens, _ in self.sizes) / sum(places for _, places in self.sizes)
 
 
-def build_features(context: BuildContext) -> Features:
-    """Builder of the component."""
-    return Features()
+def products(clock: Clock, calls: int = 60) -> float:
+    """FLOP/s of products, the median."""
+    call, flop = product()
+    times = []
+    for _ in range(calls):
+        started = clock()
+        for _ in range(4):
+            call()
+        times.append((clock() - started) / 4)
+    return flop / median(times)
 
 
-def build_ids(context: BuildContext) -> Ids:
-    """Builder of the component."""
-    return Ids(ROWS)
+def measure(load: Load, systems: tuple[str, ...], runs: int, steps: int, clock: Clock) -> dict[str, Any]:
+    """Interleaved runs of every system."""
+    load.write()
+    rates: dict[str, list[float]] = {system: [] for system in systems}
+    real: dict[str, float] = {}
+    flops: list[float] = []
+    for _ in range(runs):
+        for system in systems:
+            flops.append(products(clock))
+            done = Run(load, system, steps + WARM, clock)
+            rates[system].append(done.rate())
+            real[system] = done.real()
+    return {"rates": rates, "real": real, "product_flops": flops, "flop_a_token": load.flop()}
 
 
-def registry() -> Registry:
-    """What is installed, and this module's two components."""
-    here = {"config": "mmkit:Config", "plugin": "reference"}
-    features = Component("encoder", "features", "Known features.", f"{__name__}:build_features", **here)
-    ids = Component("vocabulary", "ids", "Known ids.", f"{__name__}:build_ids", **here)
-    return Registry([*discover().reports, PluginReport("reference", "mmkit", "0", "loaded", (features, ids))])
+def row(name: str, system: str, found: dict[str, Any]) -> tuple[str, ...]:
+    """One line: tokens a second, times the peers, shares of the floor."""
+    rates = {one: median(values) for one, values in found["rates"].items()}
+    rate = rates[system]
+    beside = [f"{rate / rates[peer]:.2f} ×" if peer in rates else "" for peer in ("padded", "grouped")]
+    shares = ["", ""]
+    if "bf16" not in system:
+        shares = [f"{rate * flop / median(found['product_flops']):.0%}" for flop in found["flop_a_token"]]
+    return (name, system, f"{1 - found['real'][system]:.0%}", f"{rate:,.0f}", *beside, *shares)
 
 
-def spec(backbone: dict[str, Any] | None = None, **head: Any) -> dict[str, Any]:
-    """The load's model, over another backbone if one is given."""
-    written = {"input": "{pictures}{prompt}", "output": "{answer}", "head": {"use": "generate", **head}}
-    return {
-        "mmkit": 1,
-        "modalities": {"text": {"adapter": {"use": "ids"}}, "pictures": {"encoder": {"use": "features"}}},
-        "backbone": backbone or {"use": "causal-lm", "config": LLAMA},
-        "tasks": {"write": {**written, "columns": {"prompt": "text", "answer": "text"}}},
-    }
+def options() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="timed steps a run")
+    parser.add_argument("--quick", action="store_true", help="one run of two steps")
+    parser.add_argument("--encoder", action="store_true", help="only the load with a real encoder")
+    parser.add_argument("--only", choices=VARIANTS, nargs="+", help="these loads")
+    parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=SYSTEMS)
+    parser.add_argument("--processor-time", action="store_true", help="not wall time, where others use the machine")
+    given = parser.parse_args()
+    if given.quick:
+        given.runs, given.steps = 1, 2
+    chosen = ["a real encoder"] if given.encoder else list(VARIANTS)
+    given.only = given.only or (["reference load", "a real encoder"] if given.quick and not given.encoder else chosen)
+    return given
 
 
-def model(backbone: dict[str, Any] | None = None, **head: Any) -> Model:
-    """The load's model, in training mode."""
-    return build(spec(backbone, **head), registry=registry()).train()
+def main() -> None:
+    """Measure."""
+    given = options()
+    logging.set_verbosity_error()
+    clock = time.process_time if given.processor_time else time.perf_counter
+    figures: dict[str, Any] = {}
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        reference_plugin.install(Path(name))
+        sys.path.insert(0, name)
+        for variant in given.only:
+            load = Load(Path(name), **VARIANTS[variant])
+            found = figures[variant] = measure(load, given.systems, given.runs, given.steps, clock)
+            rows += [row(variant, system, found) for system in given.systems]
+            print(*rows[-len(given.systems) :], sep="\n", file=sys.stderr, flush=True)
+    head = ("load", "who", "padding", "useful tokens/s", "of padded", "of grouped", "of the floor", "of what is needed")
+    rates = [rate for found in figures.values() for rate in found["product_flops"]]
+    said = f"Medians of {given.runs} interleaved runs of {given.steps} steps, {torch.get_num_threads()} threads; "
+    said += f"products run at {median(rates) / 1e9:.0f} GFLOP/s in float32."
+    report("reference_load", f"{said}\n\n{table(head, rows)}", {**vars(given), "loads": figures})
 
 
-def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of data: ``pictures`` Float["pictures 49 width"], ``prompt`` and ``answer`` (lists of ids)."""
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randn(count, generator=generator).mul(0.867).exp().mul(90.5).clamp(16, 512).long()
-    pictures = torch.randint(0, 3, (count,), generator=generator)
-    found = []
-    for length, shown in zip(lengths.tolist(), pictures.tolist(), strict=True):
-        ids = torch.randint(3, ROWS, (length,), generator=generator).tolist()
-        features = torch.randn(shown, PICTURE, WIDTH, generator=generator)
-        found.append({"pictures": features, "prompt": ids[: length // 2], "answer": ids[length // 2 :]})
-    return found
-
-
-def batches(built: Model, count: int, size: int = 8, seed: int = 0) -> list[PackedBatch]:
-    """Packed batches of prepared rows."""
-    prepare, processors = built.preparer(), built.processors()
-    samples = [prepare("write", row) for row in rows(count * size, seed)]
-    return [pack(samples[at : at + size], processors, ["write"]) for at in range(0, len(samples), size)]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a batch asks of the matrix products: tokens read (streams and teacher-forced targets), and targets."""
-
-    tokens: int
-    targets: int
-
-    @classmethod
-    def of(cls, batch: PackedBatch) -> "Work":
-        """Count a batch."""
-        targets = sum(sum(target.sizes) for target in batch.targets.values())
-        return cls(int(batch.stream_lengths.sum()) + targets, targets)
-
-    def flop(self, built: Model) -> int:
-        """6 for every parameter and token (forward and backward, attention left out): the blocks at all tokens, the
-        output layer at targets only."""
-        blocks = sum(p.numel() for p in built.parameters() if p.dim() == 2) - ROWS * WIDTH
-        return 6 * (blocks * self.tokens + ROWS * WIDTH * self.targets)
-
-
-def sgemm_rate(dtype: torch.dtype = torch.float32, rounds: int = 5) -> float:
-    """FLOP/s of a product with the shape of the load's widest layer, the best of some."""
-    from time import process_time as perf_counter
-
-    left, right = torch.randn(1408, WIDTH, dtype=dtype), torch.randn(4 * WIDTH, WIDTH, dtype=dtype)
-    best = float("inf")
-    for _ in range(rounds):
-        started = perf_counter()
-        functional.linear(left, right)
-        best = min(best, perf_counter() - started)
-    return 2.0 * left.numel() * right.shape[0] / best
-
-
-def parameters(built: Model) -> list[Tensor]:
-    """What trains."""
-    return [p for p in built.parameters() if p.requires_grad]
+if __name__ == "__main__":
+    main()

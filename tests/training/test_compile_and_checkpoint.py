@@ -46,6 +46,7 @@ def test_checkpointed_activations_change_no_loss_and_no_weight_also_when_a_run_g
     ]
 
 
+@pytest.mark.slow
 def test_compiled_blocks_train_the_same_model_and_every_stage_says_its_recompiles(
     layered: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
