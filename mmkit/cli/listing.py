@@ -30,6 +30,10 @@ def plugins(
         rows.append((report.name, report.status, f"{report.distribution} {report.version}", what))
     show(("plugin", "status", "distribution", "components"), rows, wrap="components")
     for report in reports:
+        if report.fix:
+            typer.echo(f"\n{report}\n    fix: {report.fix}")
+        for text in report.notes:
+            typer.echo(f"\nplugin {report.name!r} ({report.distribution} {report.version}) {text}")
         if traceback and report.traceback:
             typer.echo(f"\n{report.name}:\n{report.traceback}")
 

@@ -1,19 +1,13 @@
 """One scan per process; each plugin in a manager of its own, so that a broken one harms nobody else."""
 
 import contextlib
-import io
 import os
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import metadata
-from types import ModuleType
 
-import pluggy
-
-from mmkit.discovery import hookspecs
-from mmkit.registry.component import API_VERSION, KINDS, Component
+from mmkit.discovery.entry import PATIENCE, load_entry, owner, report
 from mmkit.registry.registry import PluginReport, Registry
 
 GROUP = "mmkit"
@@ -32,6 +26,14 @@ def plugins() -> tuple[PluginReport, ...]:
     return discover().reports
 
 
+def patience() -> float:
+    """Seconds that a plugin may take to be listed: ``MMKIT_PLUGIN_SECONDS``, where that is a number above 0."""
+    with contextlib.suppress(ValueError):
+        given = float(os.environ.get("MMKIT_PLUGIN_SECONDS", ""))
+        return given if given > 0 else PATIENCE
+    return PATIENCE
+
+
 def load_all(entries: Iterable[metadata.EntryPoint], allowed: set[str] | None = None) -> list[PluginReport]:
     """Load every entry point; never raises for a plugin's fault."""
     by_name: dict[str, list[metadata.EntryPoint]] = defaultdict(list)
@@ -41,61 +43,12 @@ def load_all(entries: Iterable[metadata.EntryPoint], allowed: set[str] | None = 
     reports = []
     for name, same in sorted(by_name.items()):
         if allowed is not None and name not in allowed:
-            reports += [_report(entry, "excluded", reason="not in MMKIT_PLUGINS") for entry in same]
+            fix = "add it to MMKIT_PLUGINS"
+            reports += [report(entry, "excluded", "not in MMKIT_PLUGINS", fix) for entry in same]
         elif len(same) > 1:
-            owners = " and ".join(f"{_dist(entry)[0]} ({entry.value})" for entry in same)
+            owners = " and ".join(f"{owner(entry)[0]} ({entry.value})" for entry in same)
             reason = f"two distributions claim the plugin name {name!r}: {owners}; uninstall one"
-            reports += [_report(entry, "clash", reason=reason) for entry in same]
+            reports += [report(entry, "clash", reason, "uninstall one of them") for entry in same]
         else:
-            reports.append(_load(same[0]))
+            reports.append(load_entry(same[0], patience()))
     return reports
-
-
-def _load(entry: metadata.EntryPoint) -> PluginReport:
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            module = entry.load()
-            components = _call(module, entry.name)
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
-        return _report(entry, "failed", reason=reason, trace=traceback.format_exc())
-    old = [c for c in components if c.api != API_VERSION]
-    if old:
-        reason = f"written for plugin API {old[0].api}, this mmkit has {API_VERSION}"
-        return _report(entry, "incompatible", reason=reason)
-    return _report(entry, "loaded", components=components)
-
-
-def _call(module: ModuleType, name: str) -> tuple[Component, ...]:
-    manager = pluggy.PluginManager("mmkit")
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name)
-    manager.check_pending()
-    found: list[Component] = []
-    for records in manager.hook.mmkit_components():
-        for record in records:
-            if not isinstance(record, Component):
-                raise TypeError(f"mmkit_components returned a {type(record).__name__}, wanted mmkit.Component")
-            if record.kind not in KINDS:
-                raise ValueError(f"component {record.name!r} has kind {record.kind!r}; allowed: {', '.join(KINDS)}")
-            found.append(Component(**{**record.__dict__, "plugin": name}))
-    if not found:
-        raise ValueError("the plugin offers no components (is @mmkit.hookimpl missing?)")
-    keys = [(c.kind, c.name) for c in found]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"declared twice: {', '.join(' '.join(key) for key in twice)}")
-    return tuple(found)
-
-
-def _dist(entry: metadata.EntryPoint) -> tuple[str, str]:
-    dist = entry.dist
-    return (dist.name, dist.version) if dist is not None else ("unknown distribution", "?")
-
-
-def _report(
-    entry: metadata.EntryPoint, status: str, components: tuple[Component, ...] = (), reason: str = "", trace: str = ""
-) -> PluginReport:
-    name, version = _dist(entry)
-    return PluginReport(entry.name, name, version, status, components, reason, trace)

@@ -13,7 +13,8 @@ class PluginReport:
 
     Attributes:
         status: loaded, failed, clash, incompatible or excluded.
-        reason: why it is not loaded, in one line; ``traceback`` has the rest.
+        reason: why it is not loaded, in one line; ``traceback`` has the rest. fix: what to do.
+        notes: what a loaded one does that it should not: printing, importing torch, taking long.
     """
 
     name: str
@@ -23,6 +24,8 @@ class PluginReport:
     components: tuple[Component, ...] = ()
     reason: str = ""
     traceback: str = ""
+    fix: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         what = {"failed": "failed to load", "clash": "clashes", "loaded": "is loaded"}

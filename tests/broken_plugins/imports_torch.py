@@ -1,0 +1,8 @@
+import torch  # noqa: F401
+
+from mmkit import Component, hookimpl
+
+
+@hookimpl
+def mmkit_components():
+    return [Component("head", "x", "A head.", "plug:b", "plug:C")]

@@ -1,0 +1,6 @@
+from mmkit import Component, hookimpl
+
+
+@hookimpl
+def mmkit_components():
+    return [Component("head", "x", "A head.", "plug:b", "plug:C", api=2)]

@@ -1,0 +1,1 @@
+def mmkit_components(:
