@@ -20,6 +20,7 @@ from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
 from mmkit.cli.predict import predict
+from mmkit.cli.profile import profile
 from mmkit.cli.train import train
 from mmkit.cli.tune import tune
 
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command()(check)
 app.command()(train)
 app.command()(tune)
+app.command()(profile)
 app.command()(evaluate)
 app.command(cls=WithColumns)(predict)
 app.command("inspect")(inspect_spec)

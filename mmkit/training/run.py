@@ -97,7 +97,7 @@ def _train(
     sources = open_all(planned, "train")
     _check_sharing(planned, settings, sources, ranks)
     rehearse(planned, {rows.given.task for rows in sources})
-    model = restore(start.folder, planned) if start else build(planned, fit=_Fit(sources, planned))
+    model = restore(start.folder, planned) if start else build(planned, fit=RawValues(sources, planned))
     own_memory(model)
     same_start(model, ranks)
     if settings.parallel != "fsdp2":  # which moves part by part
@@ -209,7 +209,7 @@ def _nothing(line: str) -> None:
     pass
 
 
-class _Fit(Mapping[str, Any]):
+class RawValues(Mapping[str, Any]):
     """Raw values per modality, read from the training data only when a component asks."""
 
     def __init__(self, sources: list[Rows], planned: Plan) -> None:

@@ -162,7 +162,8 @@ class StageRun:
             say(self._probe())
         began = time.monotonic()
         try:
-            self.trainer.train(resume_from_checkpoint=str(self.start.folder) if self.start else None)
+            with self.around.watch(self.trainer):
+                self.trainer.train(resume_from_checkpoint=str(self.start.folder) if self.start else None)
         except (RuntimeError, MemoryError) as error:
             when = f"at step {self.trainer.state.global_step + 1} of stage {name}"
             if is_uncompilable(error):

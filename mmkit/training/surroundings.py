@@ -1,6 +1,7 @@
 """What all stages of a run share."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmkit.spec.schema import Train
 from mmkit.training.checkpoints import Checkpoints
 from mmkit.training.interrupts import Interrupts
 from mmkit.training.parallel.ranks import Ranks
+from mmkit.training.trainer import PackedTrainer
 from mmkit.training.validation import Validation
 
 Say = Callable[[str], None]
@@ -19,7 +21,7 @@ Step = Callable[[str, int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all stages of a run share."""
+    """What all stages of a run share; each trains inside of ``watch``."""
 
     model: Model
     settings: Train
@@ -31,6 +33,7 @@ class Surroundings:
     step: Step | None
     trackers: Callable[[str, int], list[Any]]
     ranks: Ranks
+    watch: Callable[[PackedTrainer], AbstractContextManager[object]] = nullcontext
 
     def save(self, write: Callable[[], object]) -> None:
         """Let the first rank write what all of them could; the others wait.
