@@ -1,28 +1,25 @@
 """The command that predicts: one row from the command line, or a file of rows."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from mmkit.cli import engines
 from mmkit.cli.freely import META
 from mmkit.cli.model import Device, Folder, open_model, tasks_of
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
-from mmkit.cli.rows import Row, from_file, from_text
+from mmkit.cli.prediction import Predictor, Write, write_answers
+from mmkit.cli.rows import from_file, from_text
 from mmkit.cli.words import in_words
-from mmkit.errors import DataError, MmkitError, SampleError, nearest
+from mmkit.errors import MmkitError, nearest
 
 if TYPE_CHECKING:
-    from mmkit.cli.progress import Bars
     from mmkit.model.model import Model
-
-Write = Callable[[str], None]
 
 
 def predict(
@@ -44,6 +41,13 @@ def predict(
     output: Annotated[Optional[Path], typer.Option(help="Write into this file instead of stdout.")] = None,  # noqa: UP045
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on after a bad row of --rows.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of --rows at once.")] = 16,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: --rows on the machines of a Ray cluster.", autocompletion=engines.names)
+    ] = "local",
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Copies of the model with --engine ray; default: one a GPU, else one a machine."),
+    ] = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that the head says, for scripts.")] = False,
 ) -> None:
@@ -54,19 +58,20 @@ def predict(
     from mmkit.cli.progress import bars
 
     free: dict[str, str] = context.meta[META]
-    if rows is not None and row is not None:
-        raise MmkitError("--row and --rows exclude each other")
+    chosen = engines.Engine(engine, workers, batch_size, device)
+    chosen.check(rows, row)
     given = from_text(row)
     many = None if rows is None else from_file(rows)
     with bars() as shown:
         shown.wait("loading the model")
-        model = open_model(folder, device)
+        model = open_model(folder, chosen.own_device)
         task = _task(model, task)
         columns, options = sort_out(model, task, free)
         if many is None:
-            _complete(model, task, {**given, **columns})
+            given |= columns
+            _complete(model, task, given)
             shown.wait("predicting")
-            result = model.predict(task, {**given, **columns}, **options)
+            result = model.predict(task, given, **options)
     if many is None:
         with _writer(output) as write:
             write(to_json({"prediction": result}) if as_json else in_words(result))
@@ -74,10 +79,16 @@ def predict(
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
     assert rows is not None
-    place = root or (None if str(rows) == "-" else rows.absolute().parent)
-    job = _Job(model, task, options, place, skip_bad, batch_size)
-    with _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
-        job.run(*many, write, shown)
+    answers = chosen.answers(Predictor(model, task, options, _root(root, rows)), folder, rows, many[0])
+    with closing(answers), _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
+        write_answers(answers, many[1], skip_bad, write, shown)
+
+
+def _root(given: Path | None, rows: Path) -> Path | None:
+    """The folder that media must be in."""
+    if given is not None:
+        return given.absolute()
+    return None if str(rows) == "-" else rows.absolute().parent
 
 
 def _task(model: "Model", name: str | None) -> str:
@@ -110,56 +121,3 @@ def _writer(output: Path | None) -> Iterator[Write]:
             yield lambda line: print(line, file=file)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output)) from None
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Prediction of a file of rows, batch by batch."""
-
-    model: "Model"
-    task: str
-    options: Mapping[str, Any]
-    root: Path | None
-    skip_bad: bool
-    batch_size: int
-
-    def run(self, rows: Iterator[Row], total: int | None, write: Write, shown: "Bars") -> None:
-        """Write one line a row.
-
-        Raises:
-            DataError: a row is bad and ``skip_bad`` is off, or all are.
-        """
-        done = bad = 0
-        while batch := list(islice(rows, self.batch_size)):
-            for row, answer in zip(batch, self._answers(batch), strict=True):
-                if isinstance(answer, SampleError):
-                    bad += 1
-                    if not self.skip_bad:
-                        raise DataError(f"{row.address}: {answer} (--skip-bad would go on; rows written: {done})")
-                    write(to_json({"row": row.number, "error": str(answer)}))
-                else:
-                    write(to_json({"row": row.number, "prediction": answer}))
-                done += 1
-            shown.step("predicting", done, total)
-        if bad:
-            shown.say(f"{bad} of {done} rows could not be used; their lines say why")
-        if bad == done:
-            raise DataError("no row could be used")
-
-    def _answers(self, batch: Sequence[Row]) -> list[Any]:
-        """A prediction, or the reason why there is none, for each row."""
-        good = [row for row in batch if not row.fault]
-        answers = iter(self._predicted(good))
-        return [SampleError(row.fault) if row.fault else next(answers) for row in batch]
-
-    def _predicted(self, rows: Sequence[Row]) -> list[Any]:
-        """All at once; where a row is bad each for itself, to find it."""
-        if not rows:
-            return []
-        try:
-            columns = [row.columns for row in rows]
-            return list(self.model.predict(self.task, columns, root=self.root, **self.options))
-        except SampleError as error:
-            if len(rows) == 1:
-                return [error]
-            return [answer for row in rows for answer in self._predicted([row])]

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +50,62 @@ def from_file(path: Path) -> tuple[Iterator[Row], int | None]:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     if not total:
         raise DataError(f"{path} has no rows")
-    return _rows(path.open("rb"), str(path)), total
+    return _from_path(path), total
 
 
-def _rows(file: Any, name: str) -> Iterator[Row]:
-    with file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            address = f"{name}:{number}"
-            try:
-                yield Row(number, address, _object(line.decode("utf-8")))
-            except ValueError as error:
-                yield Row(number, address, {}, str(error))
+def _from_path(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        yield from _rows(file, str(path))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows that lie next to each other in a file: where they begin (byte, number of the line), and how many."""
+
+    start: int
+    number: int
+    count: int
+
+
+def spans(path: Path, size: int) -> list[Span]:
+    """The rows of a file as spans of this many."""
+    found: list[Span] = []
+    start = number = count = at = 0
+    with path.open("rb") as file:
+        for line_number, line in enumerate(file, 1):
+            if line.strip():
+                start, number = (start, number) if count else (at, line_number)
+                count += 1
+            at += len(line)
+            if count == size:
+                found.append(Span(start, number, count))
+                count = 0
+    return [*found, Span(start, number, count)] if count else found
+
+
+def read_span(path: Path, span: Span) -> list[Row]:
+    """Its rows.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(span.start)
+            return list(islice(_rows(file, str(path), span.number), span.count))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _rows(file: Any, name: str, first: int = 1) -> Iterator[Row]:
+    for number, line in enumerate(file, first):
+        if not line.strip():
+            continue
+        address = f"{name}:{number}"
+        try:
+            yield Row(number, address, _object(line.decode("utf-8")))
+        except ValueError as error:
+            yield Row(number, address, {}, str(error))
 
 
 def _object(text: str) -> dict[str, Any]:
