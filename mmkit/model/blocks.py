@@ -96,17 +96,17 @@ def _checkpointed(block: nn.Module, inner: Callable[..., Any]) -> Callable[..., 
 
 
 class _CountedAlready:
-    """Inside, a batch leaves the running statistics as they are."""
+    """Inside, a batch is seen again: the running statistics are afterwards as they were. The code that runs is that of the
+    first time, for the backward pass expects what that kept."""
 
     def __init__(self, norms: list[_NormBase]) -> None:
-        self.norms = norms
-        self.before: list[tuple[float | None, Tensor | None]] = []
+        self.buffers = [buffer for norm in norms for buffer in norm.buffers()]
+        self.before: list[Tensor] = []
 
     def __enter__(self) -> None:
-        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
-        for norm in self.norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
+        self.before = [buffer.clone() for buffer in self.buffers]
 
+    @torch.no_grad()
     def __exit__(self, *_: object) -> None:
-        for norm, (momentum, batches) in zip(self.norms, self.before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
+        for buffer, value in zip(self.buffers, self.before, strict=True):
+            buffer.copy_(value)
