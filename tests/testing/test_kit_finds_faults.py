@@ -49,7 +49,7 @@ FAULTS = {
     "example_is_shown": {"def example(self)": "def no_example(self)"},
     "processor_travels": {"return PulseProcessor()": "p = PulseProcessor(); p.layer = self.layer; return p"},
     "memory_does_not_grow": {
-        "rows = torch.tensor(raw)": "KEPT.append(bytearray(b'x' * 200_000)); rows = torch.tensor(raw)"
+        "rows = torch.tensor(raw)": "KEPT.append(bytearray(b'x' * 1_000_000)); rows = torch.tensor(raw)"
     },
     "compiles_whole": {FORWARD: "v = self.layer(rows.values); return rows.replace(v if v.sum() > 0 else v * 2)"},
     "threads_do_not_matter": {FORWARD: "return rows.replace(self.layer(rows.values) * torch.get_num_threads())"},

@@ -27,7 +27,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_check_is_a_test_and_the_end_has_the_scorecard(pulse: Pulse, tmp_path: Path) -> None:
     pulse(FAULT)
     (tmp_path / "test_pulse.py").write_text(TESTS)
-    ran = run("pytest", "-q", "-p", "mmkit.testing.plugin", "test_pulse.py", folder=tmp_path)
+    ran = run("pytest", "-q", "test_pulse.py", folder=tmp_path)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "Every item becomes as many rows as was promised before the forward pass: promised were" in ran.stdout
     assert "to mend: let num_features (encoder) or num_tokens (adapter) follow the arithmetic of forward" in ran.stdout
