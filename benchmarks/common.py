@@ -14,6 +14,18 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers")
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 16_384,
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+"""The language model of the reference load: 25 M parameters."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

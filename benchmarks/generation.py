@@ -22,22 +22,11 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 import mmkit
+from benchmarks import common
 from benchmarks.common import report, table
 
-LLAMA: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": 16_384,
-    "hidden_size": 384,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 6,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "initializer_range": 0.1,  # scores far enough apart that rounding chooses no token
-}
+# Scores far enough apart that rounding chooses no token.
+LLAMA = {**common.LLAMA, "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.1}
 WORDS = 16_384
 PROMPT = 90
 

@@ -22,21 +22,10 @@ import torch
 from transformers import get_scheduler
 
 import mmkit
-from benchmarks.common import report, table
+from benchmarks.common import LLAMA, report, table
 from mmkit.data.loading import loader, open_all
 from mmkit.spec.schema import Stage
 
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 16_384,
-    "hidden_size": 384,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 6,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-}
 ROWS = 16_384
 
 

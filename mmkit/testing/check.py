@@ -1,6 +1,6 @@
 """A check: one sentence that is true of a component, and what to do where it is not. Imports no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,12 @@ class Check:
     kinds: tuple[str, ...]
     mend: str
     run: "Callable[[Subject], Any]"
+
+
+def reached(failed: Collection[str]) -> str:
+    """The highest level below the lowest of those at which a check failed; empty where that is the first."""
+    lowest = min((LEVELS.index(level) for level in failed), default=len(LEVELS))
+    return LEVELS[lowest - 1] if lowest else ""
 
 
 def check(level: str, kinds: tuple[str, ...], mend: str) -> "Callable[[Callable[[Subject], Any]], Check]":

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from mmkit.testing.check import LEVELS
+from mmkit.testing.check import reached
 
 if TYPE_CHECKING:
     import pytest
@@ -23,9 +23,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     for (kind, component), values in sorted(found.items()):
         counts = Counter(status for *_, status, _ in values)
         failed = {level for _, _, level, status, _ in values if status == "failed"}
-        level = next(
-            (LEVELS[place - 1] if place else "no level" for place, name in enumerate(LEVELS) if name in failed), "gold"
-        )
+        level = reached(failed) or "no level"
         shown = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "waived") if counts[status])
         terminalreporter.write_line(f"{kind} {component}: {level} ({shown})")
         for text in dict.fromkeys(text for *_, status, text in values if status == "waived"):

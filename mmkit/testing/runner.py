@@ -11,7 +11,7 @@ from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.registry.component import Component
 from mmkit.registry.registry import PluginReport
 from mmkit.testing.case import Case, cases_of
-from mmkit.testing.check import KINDS, LEVELS, BrokenError, Check, NotApplicable
+from mmkit.testing.check import KINDS, BrokenError, Check, NotApplicable, reached
 from mmkit.testing.checks import CHECKS, of_kind
 from mmkit.testing.subject import SUBJECTS, Subject
 
@@ -95,12 +95,8 @@ class Score:
     @property
     def level(self) -> str:
         """The highest level of which no check, nor any of a lower one, failed."""
-        reached = ""
-        for level in LEVELS if self.enough else ():
-            if any(outcome.status == "failed" and outcome.check.level == level for outcome in self.outcomes):
-                break
-            reached = level
-        return reached
+        failed = {outcome.check.level for outcome in self.outcomes if outcome.status == "failed"}
+        return reached(failed) if self.enough else ""
 
     @property
     def seconds(self) -> float:

@@ -2,11 +2,15 @@
 
 import json
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mmkit.model.checkpoint import load
+from mmkit.model.model import Model
 from mmkit.testing.assembled import answers, assemble, example, packed
 from mmkit.testing.bench import registry
 from mmkit.testing.check import KINDS, NotApplicable, check, require
@@ -49,24 +53,16 @@ def trains_a_step(subject: Subject) -> None:
 @check("bronze", KINDS, "keep every weight in parameters or buffers, and everything else in save_assets")
 def model_round_trips(subject: Subject) -> None:
     """A whole model saved and loaded answers the same, bit for bit."""
-    model, rows = assemble(subject)
-    model.eval()
-    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
-        model.save(Path(name) / "model")
-        again = load(Path(name) / "model", registry=registry())
-        text = difference(answers(again, rows), answers(model, rows), 0.0)
+    with _saved(subject) as (model, rows, folder):
+        text = difference(answers(load(folder, registry=registry()), rows), answers(model, rows), 0.0)
     require(not text, text)
 
 
 @check("silver", KINDS, "rely on nothing that only the process which made the model has")
 def fresh_process_answers_the_same(subject: Subject) -> None:
     """A saved model, loaded in a process that is started anew, answers the same."""
-    model, rows = assemble(subject)
-    model.eval()
-    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
-        model.save(Path(name) / "model")
-        got = elsewhere(asked, Path(name) / "model", rows)
-    text = difference(got, answers(model, rows), subject.case.tolerance)
+    with _saved(subject) as (model, rows, folder):
+        text = difference(elsewhere(asked, folder, rows), answers(model, rows), subject.case.tolerance)
     require(not text, text)
 
 
@@ -81,11 +77,17 @@ def answers_do_not_depend_on_others(subject: Subject) -> None:
         require(not text, f"sample {place}: {text}")
 
 
-def _own(subject: Subject, model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """Parameters of the nodes that are this component."""
-    from mmkit.model.model import Model
+@contextmanager
+def _saved(subject: Subject) -> Iterator[tuple[Model, list[Mapping[str, Any]], Path]]:
+    """The example's model, its samples, and the folder it is saved in for as long."""
+    model, rows = assemble(subject)
+    model.eval()
+    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
+        yield model, rows, model.save(Path(name) / "model")
 
-    assert isinstance(model, Model)
+
+def _own(subject: Subject, model: Model) -> dict[str, torch.nn.Parameter]:
+    """Parameters of the nodes that are this component."""
     nodes = {placed.node for placed in model.plan.placed() if placed.component == subject.component}
     found = {}
     for name, module in model.nodes().items():
