@@ -10,6 +10,7 @@ The floor is 6 FLOP a parameter and token at the rate of a product measured betw
 
 import argparse
 import gc
+import json
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ from transformers.utils import logging
 
 import mmkit
 from benchmarks import reference_peer, reference_plugin
-from benchmarks.common import report, table
+from benchmarks.common import RESULTS, report, table
 from benchmarks.reference_data import BATCH, Load, product
 
 WARM = 2  # steps that are not timed: in them memory is allocated and blocks are compiled
@@ -141,21 +142,31 @@ def main() -> None:
     given = options()
     logging.set_verbosity_error()
     clock = time.process_time if given.processor_time else time.perf_counter
-    figures: dict[str, Any] = {}
-    rows = []
+    figures = earlier()
     with tempfile.TemporaryDirectory() as name:
         reference_plugin.install(Path(name))
         sys.path.insert(0, name)
         for variant in given.only:
             load = Load(Path(name), **VARIANTS[variant])
-            found = figures[variant] = measure(load, given.systems, given.runs, given.steps, clock)
-            rows += [row(variant, system, found) for system in given.systems]
-            print(*rows[-len(given.systems) :], sep="\n", file=sys.stderr, flush=True)
+            figures[variant] = measure(load, given.systems, given.runs, given.steps, clock)
+            show(figures, given)  # a measurement that is stopped keeps what it has
+
+
+def earlier() -> dict[str, Any]:
+    """Loads that were measured before: ``--only`` adds to them, and measures its own anew."""
+    path = RESULTS / "reference_load.json"
+    return dict(json.loads(path.read_text())["loads"]) if path.is_file() else {}
+
+
+def show(figures: dict[str, Any], given: argparse.Namespace) -> None:
+    """The table of what was measured so far."""
+    found = {name: figures[name] for name in VARIANTS if name in figures}
+    rows = [row(name, system, one) for name, one in found.items() for system in SYSTEMS if system in one["rates"]]
     head = ("load", "who", "padding", "useful tokens/s", "of padded", "of grouped", "of the floor", "of what is needed")
-    rates = [rate for found in figures.values() for rate in found["product_flops"]]
+    rates = [rate for one in found.values() for rate in one["product_flops"]]
     said = f"Medians of {given.runs} interleaved runs of {given.steps} steps, {torch.get_num_threads()} threads; "
     said += f"products run at {median(rates) / 1e9:.0f} GFLOP/s in float32."
-    report("reference_load", f"{said}\n\n{table(head, rows)}", {**vars(given), "loads": figures})
+    report("reference_load", f"{said}\n\n{table(head, rows)}", {**vars(given), "loads": found})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from docs.signatures import api_page, plain
 from mmkit.discovery import discover
 from mmkit.registry import Component
 from mmkit.spec.schema import Spec
-from mmkit.testing.check import KINDS, LEVELS
+from mmkit.testing.check import ALL, KINDS, LEVELS
 from mmkit.testing.checks import CHECKS
 from mmkit.wiring.graph import import_path
 
@@ -111,7 +111,7 @@ and check YAML.
 
 USE = """## component
 
-At every `encoder`, `adapter`, `backbone` and `head`. The key `use` names a component, as `name` or, where two plugins
+At every `encoder`, `adapter`, `backbone`, `head` and `source`, and in the lists `metrics` and `callbacks`. The key `use` names a component, as `name` or, where two plugins
 offer that name, as `plugin/name`; all other keys are the component's own options, listed in
 [components](components.md). A component without options may be written as its name alone: `adapter: linear` means
 `adapter: {use: linear}`.
@@ -189,7 +189,7 @@ def checks_page() -> str:
         lines += [f"## {level}\n", "| check | true of | what is true | to mend |", "|---|---|---|---|"]
         for one in CHECKS:
             if one.level == level:
-                kinds = "all" if set(one.kinds) == set(KINDS) else ", ".join(one.kinds)
+                kinds = {ALL: "all", KINDS: "all parts of a model"}.get(one.kinds) or ", ".join(one.kinds)
                 lines.append(f"| `{one.name}` | {kinds} | {one.about} | {one.mend} |")
         lines.append("")
     return "\n".join(lines)

@@ -33,6 +33,9 @@ GROUPS = {
         ),
         *("Item", "Batch", "Ragged", "api_version"),
     ],
+    "Hooks": [
+        *("Command", "ReportSection", "Evaluation", "Migration", "RowSource", "SourceContext", "RunContext"),
+    ],
     "Errors": [
         *("MmkitError", "SpecError", "Problem", "PluginError", "DataError", "SampleError", "CheckpointError"),
         "TrainingError",

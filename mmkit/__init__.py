@@ -14,6 +14,7 @@ from mmkit.errors import (
     TrainingError,
 )
 from mmkit.registry.component import API_VERSION, Component
+from mmkit.registry.offers import Command, Migration, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
         Loss,
         Metric,
         Processor,
+        RowSource,
+        RunContext,
         Scores,
         SoftAdapter,
+        SourceContext,
         TaskHead,
         VocabularyAdapter,
     )
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from mmkit.ragged import Ragged
     from mmkit.spec.config import Config, LocalPath
     from mmkit.training.evaluate import evaluate
+    from mmkit.training.report import Evaluation
     from mmkit.training.run import train
     from mmkit.tuning.run import tune
     from mmkit.wiring.check import check
@@ -63,14 +68,18 @@ _LAZY = {
             "Loss",
             "Metric",
             "Processor",
+            "RowSource",
+            "RunContext",
             "Scores",
             "SoftAdapter",
+            "SourceContext",
             "TaskHead",
             "VocabularyAdapter",
         ],
         "mmkit.interfaces",
     ),
     "Config": "mmkit.spec.config",
+    "Evaluation": "mmkit.training.report",
     "LocalPath": "mmkit.spec.config",
     "Model": "mmkit.model.model",
     "Ragged": "mmkit.ragged",
@@ -89,11 +98,13 @@ __all__ = [
     "Batch",
     "BuildContext",
     "CheckpointError",
+    "Command",
     "Component",
     "Config",
     "DataError",
     "DecodingState",
     "Encoder",
+    "Evaluation",
     "Fittable",
     "HasAssets",
     "HasExample",
@@ -101,15 +112,20 @@ __all__ = [
     "LocalPath",
     "Loss",
     "Metric",
+    "Migration",
     "MmkitError",
     "Model",
     "PluginError",
     "Problem",
     "Processor",
     "Ragged",
+    "ReportSection",
+    "RowSource",
+    "RunContext",
     "SampleError",
     "Scores",
     "SoftAdapter",
+    "SourceContext",
     "SpecError",
     "TaskHead",
     "TrainingError",

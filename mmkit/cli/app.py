@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmkit import __version__
+from mmkit.cli import plugged
 from mmkit.cli.cache import cache
 from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.conform import conform
@@ -26,7 +27,28 @@ from mmkit.cli.tune import tune
 
 
 class Commands(TyperGroup):
-    """Keeps a closed pipe apart from other errors, which typer does not."""
+    """Has the commands of plugins too, and keeps a closed pipe apart from other errors, which typer does not."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Ours, then those of plugins."""
+        own = super().list_commands(ctx)
+        return [*own, *sorted(plugged.offered(own))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """For the help; a plugin is not imported for it."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        command = plugged.offered(super().list_commands(ctx)).get(cmd_name)
+        return plugged.listed(cmd_name, command) if command else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is run."""
+        name, command, rest = super().resolve_command(ctx, args)
+        own = super().list_commands(ctx)
+        if name is None or name in own:
+            return name, command, rest
+        return name, plugged.opened(name, plugged.offered(own)[name]), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command, and write out what it printed.

@@ -27,6 +27,10 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.jsonl", help="Also write every prediction beside its reference."),
     ] = None,
+    report: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE.html", help="Also write a page with figures, answers and what plugins add to it."),
+    ] = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -46,6 +50,11 @@ def evaluate(
     if predictions is not None:
         write_text(predictions, "".join(_lines(results)))
         typer.echo(f"wrote {predictions}", err=True)
+    if report is not None:
+        from mmkit.training.report import Evaluation, write_report
+
+        write_report(report, Evaluation(model, part, results), f"Evaluation of {folder}")
+        typer.echo(f"wrote {report}", err=True)
     if as_json:
         print_json({t: {"rows": len(r.predictions), "metrics": r.metrics} for t, r in results.items()})
         return

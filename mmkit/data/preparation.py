@@ -28,6 +28,7 @@ class PluginFailure(Failure):
 
 
 Prepared = Sample | BadSample | Failure
+Fetched = dict[str, Any] | Failure | SampleError
 
 
 class Preparation(Dataset[Any]):
@@ -51,7 +52,7 @@ class Preparation(Dataset[Any]):
                 self._one(draw.source, draw.epoch, draw.row, row) for draw, row in zip(chunk.draws, rows, strict=True)
             ]
 
-    def _rows(self, chunk: Chunk) -> list[dict[str, Any] | Failure]:
+    def _rows(self, chunk: Chunk) -> list[Fetched]:
         found: list[Any] = [None] * len(chunk.draws)
         for source in {draw.source for draw in chunk.draws}:
             places = [place for place, draw in enumerate(chunk.draws) if draw.source == source]
@@ -60,7 +61,7 @@ class Preparation(Dataset[Any]):
                 found[place] = row
         return found
 
-    def _fetched(self, source: int, chunk: Chunk, numbers: list[int]) -> Sequence[dict[str, Any] | Failure]:
+    def _fetched(self, source: int, chunk: Chunk, numbers: list[int]) -> Sequence[Fetched]:
         rows = self.sources[source]
         try:
             if source not in chunk.tables:
@@ -71,17 +72,25 @@ class Preparation(Dataset[Any]):
             return [
                 rows.renamed(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
             ]
+        except SampleError as error:
+            if len(numbers) == 1:
+                return [error]
+            return [self._fetched(source, chunk, [number])[0] for number in numbers]
+        except MmkitError as error:
+            return [(PluginFailure if isinstance(error, PluginError) else Failure)(error)] * len(numbers)
         except Exception as error:
             detail = str(error).splitlines()[0] if str(error) else ""
             failure = Failure(f"cannot read {rows.name}: {type(error).__name__}: {detail}")
             return [failure] * len(numbers)
 
-    def _one(self, source: int, epoch: int, number: int, row: dict[str, Any] | Failure) -> Prepared:
+    def _one(self, source: int, epoch: int, number: int, row: Fetched) -> Prepared:
         if isinstance(row, Failure):
             return row
         address = self.sources[source].address(number, epoch)
         seed_everything(sample_seed(self.seed, self.stage, source, epoch, number))
         try:
+            if isinstance(row, SampleError):
+                raise row
             return self.preparers[source](self.sources[source].given.task, row, address=address)
         except SampleError as error:
             if self.skip:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.data.folders import read_folder
+from mmkit.data.offered import offered_rows
 from mmkit.data.unreadable import unreadable
-from mmkit.errors import DataError, nearest
+from mmkit.errors import DataError, MmkitError, nearest
 from mmkit.spec.schema import Data, DataSource
 from mmkit.spec.template import Literal
-from mmkit.wiring.graph import Plan
+from mmkit.wiring.graph import Placed, Plan
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -45,6 +46,8 @@ class Rows:
         while True:
             try:
                 row = next(rows, None)
+            except MmkitError:
+                raise
             except Exception as error:
                 raise unreadable(self.name, [], error) from None
             if row is None:
@@ -78,7 +81,10 @@ def open_all(plan: Plan, part: str) -> list[Rows]:
     given: Sequence[DataSource] = getattr(data, part)
     if not given:
         raise DataError(f"the spec names no data.{part}; add data: {{{part}: [{{task: …, path: …}}]}}")
-    opened = [open_source(source, data, plan.source.root) for source in given]
+    opened = []
+    for index, source in enumerate(given):
+        offered = plan.beside_at(("data", part, index, "source")) if source.source else None
+        opened.append(open_source(source, data, plan.source.root, offered))
     for rows in opened:
         task = plan.tasks[rows.given.task]
         wanted = [*task.columns, *([task.output] if task.output else [])]
@@ -94,39 +100,48 @@ def open_all(plan: Plan, part: str) -> list[Rows]:
     return opened
 
 
-def open_source(given: DataSource, data: Data, spec_root: Path) -> Rows:
-    """Open one source.
+def open_source(given: DataSource, data: Data, spec_root: Path, offered: Placed | None = None) -> Rows:
+    """Open one source; ``offered`` is the component that gives its rows, where it is no file.
 
     Raises:
         DataError: nothing matches the path, the format is unknown, or there are no rows.
+        PluginError: what a plugin gives are no rows.
     """
     import datasets
 
     datasets.disable_progress_bars()
-    root = spec_root
-    try:
-        if given.path.startswith("hub:"):
-            rows = datasets.load_dataset(given.path[4:], split=given.split, streaming=given.streaming)
-        else:
-            base = Path(given.path).expanduser()
-            base = base if base.is_absolute() else spec_root / base
-            rows, root = _local(given, base, datasets)
-    except DataError:
-        raise
-    except Exception as error:
-        raise unreadable(given.path, [] if given.path.startswith("hub:") else glob.glob(str(base)), error) from None
+    if offered is not None:
+        rows, root = offered_rows(offered, given, spec_root), spec_root
+    else:
+        rows, root = _read(given, str(given.path), spec_root)
     for name, feature in list((rows.features or {}).items()):
         if type(feature).__name__ in ("Image", "Audio"):
             rows = rows.cast_column(name, type(feature)(decode=False))
     if given.limit is not None and not given.streaming:
         rows = rows.select(range(min(given.limit, len(rows))))
     if not given.streaming and not len(rows):
-        raise DataError(f"{given.path} has no rows")
+        raise DataError(f"{given.name} has no rows")
     if data.root is not None:
         root = Path(data.root) if Path(data.root).is_absolute() else spec_root / data.root
     _check_columns(given, rows)
     shards = rows.num_shards if given.streaming and given.limit is None else 1
-    return Rows(given, rows, root, given.path, shards)
+    return Rows(given, rows, root, given.name, shards)
+
+
+def _read(given: DataSource, path: str, spec_root: Path) -> tuple[Any, Path]:
+    """Rows of files or of the hub, and the folder that relative paths in them start from."""
+    import datasets
+
+    hub = path.startswith("hub:")
+    base = spec_root / Path(path).expanduser()
+    try:
+        if hub:
+            return datasets.load_dataset(path[4:], split=given.split, streaming=given.streaming), spec_root
+        return _local(given, base, datasets)
+    except DataError:
+        raise
+    except Exception as error:
+        raise unreadable(path, [] if hub else glob.glob(str(base)), error) from None
 
 
 def _local(given: DataSource, base: Path, datasets: Any) -> tuple[Any, Path]:
@@ -136,7 +151,7 @@ def _local(given: DataSource, base: Path, datasets: Any) -> tuple[Any, Path]:
     if not files:
         raise DataError(f"no file matches {base}")
     if all(Path(file).stat().st_size == 0 for file in files):
-        raise DataError(f"{given.path} has no rows")
+        raise DataError(f"{given.name} has no rows")
     suffix = Path(files[0]).suffix
     if suffix not in _FORMATS:
         raise DataError(f"{files[0]} is not a known format: {nearest(suffix, list(_FORMATS))}")
@@ -153,12 +168,12 @@ def _check_columns(given: DataSource, rows: Any) -> None:
     unknown = [name for name in given.rename if rows.column_names and name not in rows.column_names]
     if unknown:
         raise DataError(
-            f"{given.path} has no column {unknown[0]!r} to rename: {nearest(unknown[0], rows.column_names)}"
+            f"{given.name} has no column {unknown[0]!r} to rename: {nearest(unknown[0], rows.column_names)}"
         )
     names = [given.rename.get(name, name) for name in rows.column_names or ()]
     for old, new in given.rename.items():
         if names.count(new) > 1:
-            raise DataError(f"{given.path}: {old!r} cannot be renamed to {new!r}, which is the name of another column")
+            raise DataError(f"{given.name}: {old!r} cannot be renamed to {new!r}, which is the name of another column")
 
 
 def without_stream(rows: Rows) -> Rows:

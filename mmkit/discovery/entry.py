@@ -2,48 +2,35 @@
 
 import contextlib
 import io
-import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
 from importlib import metadata
-from types import ModuleType
 
 import pluggy
 
-from mmkit.discovery import hookspecs
-from mmkit.errors import nearest
-from mmkit.registry.component import API_VERSION, KINDS, Component
+from mmkit.discovery.hookspecs import HOOKS
+from mmkit.discovery.offers import NOTHING, Misdeclared, Offers, ask
+from mmkit.registry.component import API_VERSION
 from mmkit.registry.registry import PluginReport
 
 PATIENCE = 10.0
 """Seconds that a plugin may take to be listed."""
 _WAITED = "its modules must do nothing but define when they are imported; MMKIT_PLUGIN_SECONDS=60 waits longer"
 HEAVY = ("torch", "tensorflow", "jax", "transformers")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-class Misdeclared(ValueError):  # noqa: N818 - a finding, which becomes a report
-    """The plugin was imported, and what it offers cannot be used; ``fix`` says what its author has to do."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.fix = fix
 
 
 def load_entry(entry: metadata.EntryPoint, patience: float = PATIENCE) -> PluginReport:
-    """Import a plugin and ask for its components; never raises for the plugin's fault.
+    """Import a plugin and ask what it offers; never raises for the plugin's fault.
 
     A plugin that takes longer than ``patience`` seconds is given up; its thread is left behind.
     """
-    found: list[tuple[Component, ...] | BaseException] = []
+    found: list[Offers | BaseException] = []
 
     def work() -> None:
         try:
-            found.append(_components(entry.load(), entry.name))
+            found.append(ask(entry.load(), entry.name))
         except BaseException as error:
             found.append(error)
 
@@ -60,13 +47,13 @@ def load_entry(entry: metadata.EntryPoint, patience: float = PATIENCE) -> Plugin
     if isinstance(outcome, BaseException):
         trace = "".join(traceback.format_exception(outcome))
         return report(entry, "failed", _reason(outcome), fix=_fix(outcome, entry), trace=trace)
-    old = [c for c in outcome if c.api != API_VERSION]
+    old = [c for c in outcome.components if c.api != API_VERSION]
     if old:
         reason = f"written for plugin API {old[0].api}, this mmkit has {API_VERSION}"
         which = "a newer mmkit" if old[0].api > API_VERSION else "a newer version of the plugin"
         return report(entry, "incompatible", reason, fix=f"install {which}")
     heavy = sorted((set(HEAVY) & set(sys.modules)) - before)
-    return report(entry, "loaded", components=outcome, notes=_notes(printed.getvalue(), heavy, seconds))
+    return report(entry, "loaded", offers=outcome, notes=_notes(printed.getvalue(), heavy, seconds))
 
 
 def report(
@@ -74,63 +61,21 @@ def report(
     status: str,
     reason: str = "",
     fix: str = "",
-    components: tuple[Component, ...] = (),
+    offers: Offers = NOTHING,
     notes: tuple[str, ...] = (),
     trace: str = "",
 ) -> PluginReport:
     """A report with the distribution's name and version."""
     name, version = owner(entry)
-    return PluginReport(entry.name, name, version, status, components, reason, trace, fix, notes)
+    return PluginReport(
+        entry.name, name, version, status, reason=reason, traceback=trace, fix=fix, notes=notes, **vars(offers)
+    )
 
 
 def owner(entry: metadata.EntryPoint) -> tuple[str, str]:
     """Name and version of the distribution that an entry point comes from."""
     dist = entry.dist
     return (dist.name, dist.version) if dist is not None else ("unknown distribution", "?")
-
-
-def _components(module: ModuleType, name: str) -> tuple[Component, ...]:
-    manager = pluggy.PluginManager("mmkit")
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name)
-    manager.check_pending()
-    found: list[Component] = []
-    for records in manager.hook.mmkit_components():
-        if not isinstance(records, Iterable):
-            raise Misdeclared(
-                f"mmkit_components returned a {type(records).__name__}", "return a list of mmkit.Component"
-            )
-        for record in records:
-            _check(record)
-            found.append(Component(**{**record.__dict__, "plugin": name}))
-    if not found:
-        raise Misdeclared(
-            "the plugin offers no components", "define mmkit_components, and mark it with @mmkit.hookimpl"
-        )
-    keys = [(c.kind, c.name) for c in found]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise Misdeclared(f"declared twice: {', '.join(' '.join(key) for key in twice)}", "give each its own name")
-    return tuple(found)
-
-
-def _check(record: object) -> None:
-    if not isinstance(record, Component):
-        raise Misdeclared(
-            f"mmkit_components returned a {type(record).__name__} among its records", "return mmkit.Component records"
-        )
-    who = f"component {record.name!r}"
-    if record.kind not in KINDS:
-        raise Misdeclared(f"{who} has kind {record.kind!r}", nearest(str(record.kind), KINDS))
-    if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
-        raise Misdeclared(
-            f"{who} cannot be written after use:",
-            "use lower-case letters, digits, '-', '_' and '.', none of them first",
-        )
-    for field in ("builder", "config"):
-        path = getattr(record, field)
-        if not isinstance(path, str) or not _PATH.fullmatch(path):
-            raise Misdeclared(f"{who} has {field} {path!r}", "give an import path, module:name")
 
 
 def _reason(error: BaseException) -> str:
@@ -149,7 +94,7 @@ def _fix(error: BaseException, entry: metadata.EntryPoint) -> str:
             return f"reinstall it: its entry point names {entry.value}, which is not there"
         return f"install what it needs: pip install {top}"
     if isinstance(error, pluggy.PluginValidationError):
-        return "its hook has to be called mmkit_components and to take no arguments"
+        return f"the hooks are {', '.join(HOOKS)}, and take no arguments"
     name, version = owner(entry)
     return f"report it to the authors of {name} {version}, or uninstall it; `mmkit plugins --traceback` shows where"
 

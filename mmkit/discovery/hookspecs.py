@@ -1,17 +1,45 @@
-"""The hooks a plugin may implement."""
+"""The hooks a plugin may implement. Each returns light records; what they name is imported when it is used."""
 
 from collections.abc import Sequence
 
 import pluggy
 
 from mmkit.registry.component import Component
+from mmkit.registry.offers import Command, Migration, ReportSection
 
 hookspec = pluggy.HookspecMarker("mmkit")
 hookimpl = pluggy.HookimplMarker("mmkit")
-"""Marks a plugin's ``mmkit_components`` function."""
+"""Marks a plugin's functions that implement a hook."""
 
 
 @hookspec
 def mmkit_components() -> Sequence[Component]:
-    """The components this plugin offers."""
+    """The components this plugin offers: what a spec's ``use:`` can name."""
     return ()
+
+
+@hookspec
+def mmkit_commands() -> Sequence[Command]:
+    """Commands of the ``mmkit`` command line."""
+    return ()
+
+
+@hookspec
+def mmkit_report_sections() -> Sequence[ReportSection]:
+    """Sections of the report of an evaluation."""
+    return ()
+
+
+@hookspec
+def mmkit_migrations() -> Sequence[Migration]:
+    """How specs written for older versions of this plugin's components are read."""
+    return ()
+
+
+HOOKS: dict[str, type] = {
+    "mmkit_components": Component,
+    "mmkit_commands": Command,
+    "mmkit_report_sections": ReportSection,
+    "mmkit_migrations": Migration,
+}
+"""Hook → the records it returns."""

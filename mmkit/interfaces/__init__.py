@@ -2,11 +2,12 @@
 
 from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
 from mmkit.interfaces.backbone import Backbone, DecodingState
-from mmkit.interfaces.context import BuildContext
+from mmkit.interfaces.context import BuildContext, RunContext
 from mmkit.interfaces.encoder import Encoder
 from mmkit.interfaces.head import Loss, Metric, TaskHead
 from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
 from mmkit.interfaces.scores import Scores
+from mmkit.interfaces.source import Row, RowSource, SourceContext
 
 __all__ = [
     "Backbone",
@@ -21,8 +22,12 @@ __all__ = [
     "Loss",
     "Metric",
     "Processor",
+    "Row",
+    "RowSource",
+    "RunContext",
     "Scores",
     "SoftAdapter",
+    "SourceContext",
     "TaskHead",
     "VocabularyAdapter",
 ]

@@ -2,8 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmkit.interfaces.adapter import VocabularyAdapter
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The first argument of a callback's builder, which gives a ``transformers.TrainerCallback``.
+
+    Attributes:
+        output: the folder of the run. model: the model that is trained. first: whether this process is the one that writes.
+    """
+
+    output: Path
+    model: Any
+    first: bool = True
 
 
 @dataclass(frozen=True)

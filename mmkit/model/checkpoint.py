@@ -91,7 +91,7 @@ def load(
     registry = registry or discover()
     _check_plugins(folder, registry)
     try:
-        planned = plan(read_json(folder, "spec.json"), registry, root=_origin(folder))
+        planned = plan(read_json(folder, "spec.json"), registry, root=_origin(folder), model_only=True)
     except SpecError as error:
         raise CheckpointError(f"{folder / 'spec.json'} does not fit the installed plugins: {error}") from None
     model = restore(folder, planned)

@@ -131,7 +131,7 @@ def _surroundings(planned: Plan, settings: Train, say: Say) -> Surroundings:
     model.to(ranks.device())
     checkpoints = Checkpoints(Path(settings.output), settings.keep, say)
     none: Callable[[str, int], list[Any]] = lambda stage, after: []  # noqa: E731
-    return Surroundings(model, settings, sources, checkpoints, None, Interrupts(), say, None, none, ranks)
+    return Surroundings(model, settings, sources, checkpoints, None, Interrupts(), say, None, none, (), ranks)
 
 
 @contextmanager

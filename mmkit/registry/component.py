@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 API_VERSION = 1
 """What plugins are written against; a plugin for another number is listed as incompatible and not loaded."""
-KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "metric")
+KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "source", "metric", "callback")
 
 
 @dataclass(frozen=True)
@@ -12,10 +12,11 @@ class Component:
     """One component of a plugin.
 
     Attributes:
-        kind: encoder, adapter (soft), vocabulary (ids), backbone, head or metric.
+        kind: encoder, adapter (soft), vocabulary (ids), backbone, head, source (rows), metric or callback (of training).
         name: short name that a spec's ``use:`` gives.
         summary: one line for listings.
-        builder: import path ``module:function``; called as ``builder(context, **config_fields)``.
+        builder: import path ``module:function``; called as ``builder(context, **config_fields)``. The context of a
+            source is a ``SourceContext``, that of a callback a ``RunContext``, else a ``BuildContext``.
         config: import path ``module:class`` of the pydantic config; that module imports no torch.
         modality: what kind of raw value an encoder or vocabulary takes; any string.
         licence: SPDX name of the component's own code.

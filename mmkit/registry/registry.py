@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mmkit.errors import PluginError, nearest
 from mmkit.registry.component import Component
+from mmkit.registry.offers import Command, Migration, ReportSection
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class PluginReport:
     traceback: str = ""
     fix: str = ""
     notes: tuple[str, ...] = ()
+    commands: tuple[Command, ...] = ()
+    sections: tuple[ReportSection, ...] = ()
+    migrations: tuple[Migration, ...] = ()
 
     def __str__(self) -> str:
         what = {"failed": "failed to load", "clash": "clashes", "loaded": "is loaded"}
@@ -40,7 +44,11 @@ class Registry:
 
     def __init__(self, reports: Iterable[PluginReport]) -> None:
         self.reports = tuple(reports)
-        self.components = tuple(c for report in self.reports if report.status == "loaded" for c in report.components)
+        loaded = [report for report in self.reports if report.status == "loaded"]
+        self.components = tuple(c for report in loaded for c in report.components)
+        self.commands = tuple(c for report in loaded for c in report.commands)
+        self.sections = tuple(s for report in loaded for s in report.sections)
+        self.migrations = tuple(m for report in loaded for m in report.migrations)
 
     def of_kind(self, *kinds: str) -> list[Component]:
         """Components of these kinds, by name."""

@@ -9,7 +9,7 @@ from mmkit.errors import nearest
 from mmkit.spec.load import Location, Source, dotted
 
 _STEP = re.compile(r'(?:^|\.)([^.\[\]"]+)|\[(\d+)\]|\["([^"]+)"\]')
-_COMPONENTS = ("encoder", "adapter", "backbone", "head")
+_COMPONENTS = ("encoder", "adapter", "backbone", "head", "source")
 
 
 def parse_path(path: str) -> Location:

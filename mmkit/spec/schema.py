@@ -77,19 +77,32 @@ class Task(Strict):
     )
     columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
     weight: float = Field(1.0, gt=0, description="Weight of this task's loss.")
+    metrics: list[ComponentUse] = Field([], description="Metrics beside those of the head.")
 
 
 class DataSource(Strict):
     """Rows for one task."""
 
     task: str = Field(description="Name of the task.")
-    path: str = Field(description="JSONL, CSV, Parquet file(s) (globs allowed), a folder, or `hub:name`.")
+    path: str | None = Field(None, description="JSONL, CSV, Parquet file(s) (globs allowed), a folder, or `hub:name`.")
+    source: ComponentUse | None = Field(None, description="A component that gives the rows, instead of `path`.")
     weight: float = Field(1.0, gt=0, description="How often this source is drawn, beside the others.")
     split: str = Field("train", description="Split of a hub data set or folder.")
     streaming: bool = Field(False, description="Read rows one by one instead of indexing them.")
     rename: dict[str, str] = Field({}, description="Column of the file → name used in the templates.")
     limit: int | None = Field(None, gt=0, description="Use only the first rows.")
     shuffle_buffer: int = Field(1000, gt=0, description="Rows of a streamed source that are shuffled together.")
+
+    @model_validator(mode="after")
+    def _one(self) -> "DataSource":
+        if (self.path is None) == (self.source is None):
+            raise ValueError("give either path or source")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.path or f"source {self.source.use if self.source else ''}"
 
 
 class Urls(Strict):
@@ -261,6 +274,7 @@ class Train(Strict):
     ) = Field(
         None, description="Where figures go beside the log; default: tensorboard (<output>/logs) where installed."
     )
+    callbacks: list[ComponentUse] = Field([], description="Components that are told what happens in training.")
     eval_every: int | None = Field(
         None, gt=0, description="Steps between evaluations on data.valid; default: at the end of each stage."
     )

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("bronze", "silver", "gold")
 KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head")
+BESIDE = ("source", "metric", "callback")
+ALL = (*KINDS, *BESIDE)
 MODULES = ("encoder", "adapter", "backbone", "head")
 
 

@@ -10,12 +10,22 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.registry.component import Component
 from mmkit.registry.registry import PluginReport
+from mmkit.testing.beside import SUBJECTS
 from mmkit.testing.case import Case, cases_of
-from mmkit.testing.check import KINDS, BrokenError, Check, NotApplicable, reached
+from mmkit.testing.check import ALL, BrokenError, Check, NotApplicable, reached
 from mmkit.testing.checks import CHECKS, of_kind
-from mmkit.testing.subject import SUBJECTS, Subject
+from mmkit.testing.subject import Subject
 
-MINIMUM = {"encoder": 24, "adapter": 20, "vocabulary": 16, "backbone": 22, "head": 20}
+MINIMUM = {
+    "encoder": 24,
+    "adapter": 20,
+    "vocabulary": 16,
+    "backbone": 22,
+    "head": 20,
+    "source": 10,
+    "metric": 9,
+    "callback": 8,
+}
 """Checks that have to run on a component, lest a kit that checks nothing stays green."""
 
 
@@ -113,7 +123,7 @@ def trials(components: Iterable[Component]) -> list[Trial]:
     found = []
     known = [check.name for check in CHECKS]
     for component in components:
-        if component.kind not in KINDS:
+        if component.kind not in ALL:
             continue
         try:
             cases = cases_of(component)

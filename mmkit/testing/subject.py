@@ -17,6 +17,7 @@ from mmkit.registry.component import Component
 from mmkit.testing.bench import Letters, Recurrent
 from mmkit.testing.case import Case
 from mmkit.testing.check import BrokenError, NotApplicable, require
+from mmkit.wiring.construct import INTERFACES
 from mmkit.wiring.empty import empty_weights
 from mmkit.wiring.graph import import_path
 
@@ -49,6 +50,11 @@ class Subject(ABC):
         """``raws`` or ``bad`` of the case."""
         given = getattr(self.case, name)
         return list(given(self.folder) if callable(given) else given)
+
+    @property
+    def interface(self) -> type:
+        """What the builder gives."""
+        return INTERFACES[self.component.kind]
 
     def context(self) -> dict[str, Any]:
         """What the builder is told beside the config."""
@@ -257,15 +263,6 @@ class HeadSubject(Subject):
     def loss(self, module: Any, inputs: Sequence[Any]) -> Loss:
         """Of these samples."""
         return module.loss(*self.arguments(inputs))
-
-
-SUBJECTS: dict[str, type[Subject]] = {
-    "encoder": EncoderSubject,
-    "adapter": AdapterSubject,
-    "vocabulary": VocabularySubject,
-    "backbone": BackboneSubject,
-    "head": HeadSubject,
-}
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Conformance:
 
     def _subject(self, trial: "Trial", folder: "Callable[[], Path]") -> "Subject":
         """One a case, shared by its checks in this process."""
-        from mmkit.testing.subject import SUBJECTS
+        from mmkit.testing.beside import SUBJECTS
 
         component = trial.component
         key = (component.kind, component.full_name, trial.case.name)

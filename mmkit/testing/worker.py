@@ -66,9 +66,9 @@ def compiled(component: Component, case: str, folder: Path) -> str:
     """Why a component's forward does not compile in one graph to the same output; empty if it does."""
     import torch
 
+    from mmkit.testing.beside import SUBJECTS
     from mmkit.testing.case import cases_of
     from mmkit.testing.check import BrokenError
-    from mmkit.testing.subject import SUBJECTS
 
     chosen = next(one for one in cases_of(component) if one.name == case)
     subject = SUBJECTS[component.kind](component, chosen, folder)

@@ -16,6 +16,7 @@ from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
+from mmkit.training.measures import figures
 from mmkit.training.parallel.ranks import Ranks
 from mmkit.training.stages import untrained_encoders
 
@@ -143,7 +144,5 @@ def evaluate_rows(
         if quarantine.bad:
             result.metrics["bad_rows"] = len(quarantine.bad)
     for task, result in results.items():
-        for metric in model.parts.heads[task].metrics():
-            metric.update(result.predictions, result.references)
-            result.metrics.update(metric.compute())
+        result.metrics.update(figures(model, task, result.predictions, result.references))
     return results

@@ -19,6 +19,7 @@ from mmkit.model.model import Model
 from mmkit.spec.schema import Train
 from mmkit.training.checkpoints import PROGRESS, Checkpoint, Checkpoints
 from mmkit.training.interrupts import Interrupts
+from mmkit.training.measures import callbacks
 from mmkit.training.parallel.engines import same_start
 from mmkit.training.parallel.lost import together
 from mmkit.training.parallel.ranks import Ranks, connect
@@ -103,7 +104,8 @@ def _train(
     if settings.parallel != "fsdp2":  # which moves part by part
         model.to(ranks.device())
     follow = trackers(planned, folder)
-    around = Surroundings(model, settings, sources, checkpoints, None, interrupts, say, step, follow, ranks)
+    told = callbacks(model, folder, ranks.first)
+    around = Surroundings(model, settings, sources, checkpoints, None, interrupts, say, step, follow, told, ranks)
     around = replace(around, validation=_validation(around, start))
     _stages(around, start)
     validation = around.validation

@@ -150,6 +150,8 @@ class StageRun:
         at = self.start.order[1] if self.start else 0
         for tracker in around.trackers(f"{self.index}-{self.stage.name}", at) if around.ranks.first else ():
             trainer.add_callback(tracker)
+        for callback in around.callbacks:
+            trainer.add_callback(callback)
         evaluates = around.validation is not None
         flow = Flow(settings.eval_every, settings.save_every, evaluates, self._stopping, self._report)
         trainer.add_callback(flow)
@@ -181,7 +183,10 @@ class StageRun:
         say(
             f"stage {name}: {done - (self.start.order[1] if self.start else 0)} steps in {time.monotonic() - began:.0f} s"
         )
-        return done >= self.steps
+        ended = done < self.steps and not self._stopping()
+        if ended:
+            say(f"stage {name}: ended by a callback at step {done} of {self.steps}")
+        return done >= self.steps or ended
 
     def _say_rest(self) -> None:
         """What could not be used, on all ranks.

@@ -32,6 +32,7 @@ class Surroundings:
     say: Say
     step: Step | None
     trackers: Callable[[str, int], list[Any]]
+    callbacks: Sequence[Any]
     ranks: Ranks
     watch: Callable[[PackedTrainer], AbstractContextManager[object]] = nullcontext
 

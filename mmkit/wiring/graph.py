@@ -1,7 +1,7 @@
 """The plan of a model: named nodes with their components and validated configs. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib import import_module
@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mmkit.errors import Problem, SpecError
 from mmkit.registry.component import Component
-from mmkit.spec.load import Location, Source
+from mmkit.spec.load import Location, Source, dotted
 from mmkit.spec.schema import Spec
 from mmkit.spec.template import Literal, Slot
 
@@ -78,13 +79,31 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything static about a model."""
+    """Everything static about a model.
+
+    Attributes:
+        beside: sources, metrics and callbacks, which are no part of the model, by their place in the spec.
+        absent: why some of them cannot be had.
+    """
 
     spec: Spec
     source: Source
     modalities: dict[str, ModalityPlan]
     backbones: dict[str, BackbonePlan]
     tasks: dict[str, TaskPlan]
+    beside: Mapping[Location, Placed] = field(default_factory=dict)
+    absent: tuple[Problem, ...] = ()
+
+    def beside_at(self, location: Location) -> Placed:
+        """A source, metric or callback by its place.
+
+        Raises:
+            SpecError: it is missing, which is no fault as long as the saved model is only used.
+        """
+        if location not in self.beside:
+            place = dotted(location)
+            raise SpecError([problem for problem in self.absent if problem.path.startswith(place)])
+        return self.beside[location]
 
     @cached_property
     def literals(self) -> str | None:

@@ -14,12 +14,22 @@ from mmkit.spec.load import Location, Source, read_source
 from mmkit.spec.schema import Spec, Task, Use
 from mmkit.spec.template import Literal, Slot, parse
 from mmkit.wiring.graph import BackbonePlan, ModalityPlan, Placed, Plan, TaskPlan, import_path
+from mmkit.wiring.migrate import migrate
+from mmkit.wiring.places import walk
 
 
 def plan(
-    spec: "str | os.PathLike[str] | Mapping[str, Any] | Source", registry: Registry, root: Path | None = None
+    spec: "str | os.PathLike[str] | Mapping[str, Any] | Source",
+    registry: Registry,
+    root: Path | None = None,
+    *,
+    model_only: bool = False,
 ) -> Plan:
     """Validate everything that can be validated without torch.
+
+    Args:
+        model_only: of a saved model, which can be used without what reads its data, measures it or watched its training:
+            such components may be missing, until they are asked for.
 
     Raises:
         SpecError: with every problem found.
@@ -27,13 +37,14 @@ def plan(
     source = read_source(spec, root)
     if not isinstance(source.data, dict):
         raise SpecError([source.problem((), f"a spec is a mapping, got {type(source.data).__name__}")])
+    source = migrate(source, registry)
     try:
         parsed = Spec.model_validate(source.data)
     except ValidationError as error:
         problems = problems_of(error, source, Spec)
-        problems += _Planner(source, registry).loose_components(source.data)
+        problems += _Planner(source, registry).loose_components()
         raise SpecError(problems) from None
-    planner = _Planner(source, registry)
+    planner = _Planner(source, registry, model_only)
     result = planner.plan(parsed)
     if planner.problems or result is None:
         raise SpecError(planner.problems)
@@ -41,25 +52,21 @@ def plan(
 
 
 class _Planner:
-    def __init__(self, source: Source, registry: Registry) -> None:
+    def __init__(self, source: Source, registry: Registry, model_only: bool = False) -> None:
         self.source = source
         self.registry = registry
+        self.model_only = model_only
         self.problems: list[Problem] = []
 
-    def loose_components(self, data: Any, location: Location = ()) -> list[Problem]:
+    def loose_components(self) -> list[Problem]:
         """Problems of components in a spec whose form is already known to be wrong."""
-        kinds = {
-            "encoder": ("encoder",),
-            "adapter": ("adapter", "vocabulary"),
-            "backbone": ("backbone",),
-            "head": ("head",),
-        }
-        if isinstance(data, dict):
-            for key, value in data.items():
-                if key in kinds and isinstance(value, dict) and isinstance(value.get("use"), str):
-                    self._place("", Use(**value), (*location, key), *kinds[key])
-                elif not (location and location[-1] in kinds):
-                    self.loose_components(value, (*location, str(key)))
+
+        def look(value: Any, kinds: tuple[str, ...], location: Location) -> Any:
+            if isinstance(value, dict) and isinstance(value.get("use"), str):
+                self._place("", Use(**value), location, *kinds)
+            return value
+
+        walk(self.source.data, look)
         return self.problems
 
     def _say(self, location: Location, message: str, fix: str = "") -> None:
@@ -107,9 +114,29 @@ class _Planner:
         tasks = {name: self._task(name, spec, modalities, backbones, nodes) for name in spec.tasks}
         self._sources(spec)
         self._cycles(backbones)
+        beside, absent = self._beside(spec)
         if self.problems:
             return None
-        return Plan(spec, self.source, modalities, backbones, {n: t for n, t in tasks.items() if t is not None})
+        planned = {name: task for name, task in tasks.items() if task is not None}
+        return Plan(spec, self.source, modalities, backbones, planned, beside, absent)
+
+    def _beside(self, spec: Spec) -> tuple[dict[Location, Placed], tuple[Problem, ...]]:
+        """The components that are no part of the model, by their place; and what is wrong with them, where that waits."""
+        uses: list[tuple[Location, Use, str]] = []
+        for part in ("train", "valid", "test"):
+            for index, given in enumerate(getattr(spec.data, part) if spec.data else []):
+                if given.source is not None:
+                    uses.append((("data", part, index, "source"), given.source, "source"))
+        for name, task in spec.tasks.items():
+            uses += [(("tasks", name, "metrics", index), use, "metric") for index, use in enumerate(task.metrics)]
+        callbacks = spec.train.callbacks if spec.train else []
+        uses += [(("train", "callbacks", index), use, "callback") for index, use in enumerate(callbacks)]
+        before = len(self.problems)
+        placed = {location: self._place("", use, location, kind) for location, use, kind in uses}
+        absent: list[Problem] = []
+        if self.model_only:
+            self.problems, absent = self.problems[:before], self.problems[before:]
+        return {location: found for location, found in placed.items() if found is not None}, tuple(absent)
 
     def _modality(self, name: str, spec: Spec) -> ModalityPlan:
         at: Location = ("modalities", name)

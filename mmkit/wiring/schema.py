@@ -14,6 +14,9 @@ _KINDS = {
     "soft-adapter": ("adapter",),
     "backbone": ("backbone",),
     "head": ("head",),
+    "source": ("source",),
+    "metrics": ("metric",),
+    "callbacks": ("callback",),
 }
 _REF = "#/$defs/"
 
@@ -41,7 +44,8 @@ def json_schema(registry: Registry) -> dict[str, Any]:
             if name in _KINDS and f"{_REF}Use" in json.dumps(field):
                 place = "soft-adapter" if name == "adapter" and part.get("title") == "Read" else name
                 text = {"description": field["description"]} if "description" in field else {}
-                part["properties"][name] = {"$ref": f"{_REF}use:{place}", **text}
+                use = {"$ref": f"{_REF}use:{place}"}
+                part["properties"][name] = {"type": "array", "items": use, **text} if "items" in field else use | text
     definitions.pop("Use", None)
     return schema
 

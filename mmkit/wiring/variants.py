@@ -65,7 +65,7 @@ def dimensions(planned: Plan) -> list[Dimension]:
 
 
 def _own(planned: Plan, location: Location) -> Any:
-    for placed in planned.placed():
+    for placed in (*planned.placed(), *planned.beside.values()):
         size = len(placed.location)
         if placed.location == location[:size] and location[size:] not in ((), ("use",)):
             return get(placed.config.model_dump(), location[size:])

@@ -60,7 +60,7 @@ LEVELS = [
     (13, "lstm}", "lstm, bias: false}", "13:27: nodes.second.backbone.bias: unknown key 'bias': allowed: bidirectional, dropout, embedding_dim, hidden_dim, layers"),
     (15, "node: backbone", "node: backbone, adaptor: x", "15:26: nodes.second.reads[0].adaptor: unknown key 'adaptor': did you mean 'adapter'?"),
     (15, "linear}", "linear, biass: true}", "15:49: nodes.second.reads[0].adapter.biass: unknown key 'biass': did you mean 'bias'?"),
-    (18, "    input", "    through: [backbone, second]\n    input", "18:5: tasks.mood.through: unknown key 'through': allowed: columns, head, input, output, reads, weight"),
+    (18, "    input", "    through: [backbone, second]\n    input", "18:5: tasks.mood.through: unknown key 'through': allowed: columns, head, input, metrics, output, reads, weight"),
     (21, "labels", "freeze: true, labels", "21:27: tasks.mood.head.freeze: unknown key 'freeze': allowed: binary, class_weights, dropout, label_smoothing, labels, multi_label, pool, threshold"),
     (22, "data:", "data:\n  trian: []", "23:3: data.trian: unknown key 'trian': did you mean 'train'?"),
     (24, "path", "weigth: 2, path", "24:20: data.train[0].weigth: unknown key 'weigth': did you mean 'weight'?"),
@@ -94,7 +94,7 @@ def test_problems_of_form_and_of_components_come_together(tmp_path: Path, proble
     assert problems(file) == [
         f"{file}:1:1: mmkit: Input should be 1 (got 2)",
         f"{file}:1:1: (top): the key 'modalities' is missing",
-        f"{file}:7:5: tasks.a.foo: unknown key 'foo': allowed: columns, head, input, output, reads, weight",
+        f"{file}:7:5: tasks.a.foo: unknown key 'foo': allowed: columns, head, input, metrics, output, reads, weight",
         f"{file}:2:1: modalties: unknown key 'modalties': did you mean 'modalities'?",
         f"{file}:6:12: tasks.a.head.use: unknown head 'clasify': did you mean 'classify'?\n"
         "    fix: see `mmkit components`",

@@ -7,8 +7,8 @@ import pytest
 
 from mmkit.errors import MmkitError, PluginError
 from mmkit.registry.component import Component
+from mmkit.testing.beside import SUBJECTS
 from mmkit.testing.runner import MINIMUM, Outcome, Score, conform, trials
-from mmkit.testing.subject import SUBJECTS
 
 Pulse = Callable[..., Component]
 FORWARD = "return rows.replace(self.layer(rows.values))"

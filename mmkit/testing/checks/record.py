@@ -7,14 +7,12 @@ import textwrap
 from pydantic import ValidationError
 
 from mmkit.registry.component import Component
-from mmkit.testing.check import KINDS, NotApplicable, check, require
+from mmkit.testing.check import ALL, NotApplicable, check, require
 from mmkit.testing.subject import Subject
 from mmkit.wiring.graph import import_path
 
 
-@check(
-    "bronze", KINDS, "say in `summary` what it does, in one line of at most 120 characters that ends with a full stop"
-)
+@check("bronze", ALL, "say in `summary` what it does, in one line of at most 120 characters that ends with a full stop")
 def summary_is_one_line(subject: Subject) -> None:
     """The record has a summary of one line."""
     text = subject.component.summary
@@ -22,14 +20,14 @@ def summary_is_one_line(subject: Subject) -> None:
     require("\n" not in text and len(text) <= 120, f"the summary is no short line: {text!r}")
 
 
-@check("silver", KINDS, "name the licence of the code by its SPDX identifier, for example Apache-2.0")
+@check("silver", ALL, "name the licence of the code by its SPDX identifier, for example Apache-2.0")
 def licence_is_named(subject: Subject) -> None:
     """The record names a licence by its SPDX identifier."""
     text = subject.component.licence
     require(bool(text) and " " not in text.replace(" OR ", "").replace(" AND ", "").replace(" WITH ", ""), repr(text))
 
 
-@check("bronze", KINDS, "move the import of torch out of the modules of the entry point and of the config")
+@check("bronze", ALL, "move the import of torch out of the modules of the entry point and of the config")
 def found_without_torch(subject: Subject) -> None:
     """Neither the plugin's entry point nor the component's config imports torch."""
     component = subject.component
@@ -47,7 +45,7 @@ def found_without_torch(subject: Subject) -> None:
     require(not ran.stdout.strip(), f"they import {ran.stdout.strip()}")
 
 
-@check("bronze", KINDS, "derive it from mmkit.Config, and keep validators that change values idempotent")
+@check("bronze", ALL, "derive it from mmkit.Config, and keep validators that change values idempotent")
 def config_round_trips(subject: Subject) -> None:
     """The config written as JSON and read again is the same."""
     config = subject.config
@@ -55,7 +53,7 @@ def config_round_trips(subject: Subject) -> None:
     require(again == config, f"{config!r} became {again!r}")
 
 
-@check("bronze", KINDS, "derive it from mmkit.Config, or set extra='forbid'")
+@check("bronze", ALL, "derive it from mmkit.Config, or set extra='forbid'")
 def config_refuses_unknown_keys(subject: Subject) -> None:
     """An option that the config does not know is refused."""
     try:
@@ -67,7 +65,7 @@ def config_refuses_unknown_keys(subject: Subject) -> None:
     require(False, "the option no_such_option was accepted in silence")
 
 
-@check("silver", KINDS, "derive it from mmkit.Config, or set frozen=True")
+@check("silver", ALL, "derive it from mmkit.Config, or set frozen=True")
 def config_is_frozen(subject: Subject) -> None:
     """A config cannot be changed once it is made."""
     config = subject.config
@@ -81,7 +79,7 @@ def config_is_frozen(subject: Subject) -> None:
     require(False, f"{fields[0]} could be set")
 
 
-@check("silver", KINDS, "give every field a Field(description=…)")
+@check("silver", ALL, "give every field a Field(description=…)")
 def options_are_documented(subject: Subject) -> None:
     """Every option has a description."""
     fields = type(subject.config).model_fields
@@ -89,7 +87,7 @@ def options_are_documented(subject: Subject) -> None:
     require(not bare, f"without description: {', '.join(bare)}")
 
 
-@check("silver", KINDS, "write a docstring for the builder's class: shapes, units, and the source of the algorithm")
+@check("silver", ALL, "write a docstring for the builder's class: shapes, units, and the source of the algorithm")
 def code_is_documented(subject: Subject) -> None:
     """The class that the builder gives, and its config, have docstrings of their own."""
     bare = [
@@ -100,14 +98,12 @@ def code_is_documented(subject: Subject) -> None:
     require(not bare, f"without docstring: {', '.join(bare)}")
 
 
-@check("bronze", KINDS, "return an object of the kind's interface, and give the record the same properties")
+@check("bronze", ALL, "return an object of the kind's interface, and give the record the same properties")
 def builds_what_it_declares(subject: Subject) -> None:
     """The builder gives an object of the kind's interface, as the record declares it."""
-    from mmkit.wiring.construct import INTERFACES
-
     component, built = subject.component, subject.built
-    wanted = INTERFACES[component.kind]
-    require(isinstance(built, wanted), f"the builder gave a {type(built).__name__}, wanted a mmkit.{wanted.__name__}")
+    wanted = subject.interface
+    require(isinstance(built, wanted), f"the builder gave a {type(built).__name__}, wanted a {wanted.__name__}")
     for name, given in (("autoregressive", "autoregressive"), ("reads", "reads_count")):
         if component.kind == "head":
             said, has = getattr(component, name), getattr(built, given)
@@ -116,7 +112,7 @@ def builds_what_it_declares(subject: Subject) -> None:
         require(bool(component.modality), "the record of an encoder names its modality")
 
 
-@check("silver", KINDS, "let the builder take the config's fields as keyword arguments, under the same names")
+@check("silver", ALL, "let the builder take the config's fields as keyword arguments, under the same names")
 def builder_takes_the_options(subject: Subject) -> None:
     """The builder names every option of the config, and no others."""
     import inspect

@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, hookimpl
+from mmkit import Component, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -25,3 +25,9 @@ def mmkit_components() -> list[Component]:
             "hf-audio", "hf_audio", "HfAudioConfig", "Audio encoders of transformers: Whisper, wav2vec 2.0, HuBERT …"
         ),
     ]
+
+
+@hookimpl
+def mmkit_report_sections() -> list[ReportSection]:
+    """What the model heard."""
+    return [ReportSection("sounds", "Sounds", "mmkit_audio.report:sounds")]

@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, hookimpl
+from mmkit import Component, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -30,3 +30,9 @@ def mmkit_components() -> list[Component]:
         ),
         _encoder("cnn", "cnn", "CnnConfig", "Small residual convolutional network, to learn from scratch."),
     ]
+
+
+@hookimpl
+def mmkit_report_sections() -> list[ReportSection]:
+    """What the model saw."""
+    return [ReportSection("pictures", "Pictures", "mmkit_image.report:pictures")]

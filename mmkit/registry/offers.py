@@ -1,0 +1,63 @@
+"""What a plugin may offer beside components: light records, each with the import path of the code that does it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of ``mmkit``.
+
+    Attributes:
+        name: as it is typed after ``mmkit``.
+        summary: one line for ``mmkit --help``.
+        function: import path ``module:function`` of what typer makes the command of: its annotated parameters are the
+            arguments and options, its docstring is the help. Imported when the command is used.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    name: str
+    summary: str
+    function: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """A section of the report that ``mmkit evaluate --report`` writes.
+
+    Attributes:
+        name: lower-case name, one of its own in the plugin.
+        title: heading in the report.
+        function: import path ``module:function``; called with a ``mmkit.Evaluation``, returns HTML, or None where it has
+            nothing to say about this model.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    name: str
+    title: str
+    function: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """How specs and saved models written for an older version of a component go on working.
+
+    It applies where a spec names the component as ``was``, or gives it one of the ``options`` that are no more.
+
+    Attributes:
+        kind, name: the component as it is now.
+        was: the name that it had before; empty where that has not changed.
+        options: names of options that are no more.
+        function: import path ``module:function``, old options → new options, both plain dicts; empty where they stay.
+        since: version of the plugin that made the change; said in the warning.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    kind: str
+    name: str
+    was: str = ""
+    options: tuple[str, ...] = ()
+    function: str = ""
+    since: str = ""
+    plugin: str = ""
