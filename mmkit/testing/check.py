@@ -13,6 +13,18 @@ BESIDE = ("source", "metric", "callback")
 ALL = (*KINDS, *BESIDE)
 MODULES = ("encoder", "adapter", "backbone", "head")
 
+MINIMUM = {
+    "encoder": 24,
+    "adapter": 20,
+    "vocabulary": 16,
+    "backbone": 22,
+    "head": 20,
+    "source": 10,
+    "metric": 9,
+    "callback": 8,
+}
+"""Checks that have to run on a component, lest a kit that checks nothing stays green."""
+
 
 class NotApplicable(Exception):  # noqa: N818 - not an error
     """The check says nothing about this component; the text says why."""
@@ -47,6 +59,11 @@ def reached(failed: Collection[str]) -> str:
     """The highest level below the lowest of those at which a check failed; empty where that is the first."""
     lowest = min((LEVELS.index(level) for level in failed), default=len(LEVELS))
     return LEVELS[lowest - 1] if lowest else ""
+
+
+def enough(kind: str, statuses: Collection[str]) -> bool:
+    """Whether as many checks ran as the kind asks for."""
+    return sum(status != "skipped" for status in statuses) >= MINIMUM[kind]
 
 
 def check(level: str, kinds: tuple[str, ...], mend: str) -> "Callable[[Callable[[Subject], Any]], Check]":

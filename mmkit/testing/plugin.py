@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from mmkit.testing.check import reached
+from mmkit.testing.check import MINIMUM, enough, reached
 
 if TYPE_CHECKING:
     import pytest
@@ -23,7 +23,8 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     for (kind, component), values in sorted(found.items()):
         counts = Counter(status for *_, status, _ in values)
         failed = {level for _, _, level, status, _ in values if status == "failed"}
-        level = reached(failed) or "no level"
+        ran = enough(kind, [status for *_, status, _ in values])
+        level = (reached(failed) or "no level") if ran else f"no level, for it needs {MINIMUM[kind]} checks"
         shown = ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "waived") if counts[status])
         terminalreporter.write_line(f"{kind} {component}: {level} ({shown})")
         for text in dict.fromkeys(text for *_, status, text in values if status == "waived"):

@@ -12,21 +12,9 @@ from mmkit.registry.component import Component
 from mmkit.registry.registry import PluginReport
 from mmkit.testing.beside import SUBJECTS
 from mmkit.testing.case import Case, cases_of
-from mmkit.testing.check import ALL, BrokenError, Check, NotApplicable, reached
+from mmkit.testing.check import ALL, BrokenError, Check, NotApplicable, enough, reached
 from mmkit.testing.checks import CHECKS, of_kind
 from mmkit.testing.subject import Subject
-
-MINIMUM = {
-    "encoder": 24,
-    "adapter": 20,
-    "vocabulary": 16,
-    "backbone": 22,
-    "head": 20,
-    "source": 10,
-    "metric": 9,
-    "callback": 8,
-}
-"""Checks that have to run on a component, lest a kit that checks nothing stays green."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ class Score:
     @property
     def enough(self) -> bool:
         """Whether as many checks ran as the kind asks for."""
-        return self.count("passed") + self.count("failed") + self.count("waived") >= MINIMUM[self.kind]
+        return enough(self.kind, [outcome.status for outcome in self.outcomes])
 
     @property
     def level(self) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmkit.discovery.loader import discover
-from mmkit.testing.runner import MINIMUM, Outcome, conform
+from mmkit.testing.check import MINIMUM
+from mmkit.testing.runner import Outcome, conform
 
 PLUGIN = '''
 from mmkit import Component, Config, hookimpl

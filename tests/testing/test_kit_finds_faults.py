@@ -8,7 +8,8 @@ import pytest
 from mmkit.errors import MmkitError, PluginError
 from mmkit.registry.component import Component
 from mmkit.testing.beside import SUBJECTS
-from mmkit.testing.runner import MINIMUM, Outcome, Score, conform, trials
+from mmkit.testing.check import MINIMUM
+from mmkit.testing.runner import Outcome, Score, conform, trials
 
 Pulse = Callable[..., Component]
 FORWARD = "return rows.replace(self.layer(rows.values))"

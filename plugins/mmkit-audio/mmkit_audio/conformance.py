@@ -19,7 +19,7 @@ _FRESH = {
     "runs_in_bfloat16": "of fresh weights: seven random convolutions leave little of the signal, and the norm behind "
     "them magnifies the rounding; pretrained weights are compared in the plugin's own tests"
 }
-_HUBERT = {
+HUBERT = {
     "model_type": "hubert",
     "hidden_size": 32,
     "num_hidden_layers": 1,
@@ -27,7 +27,7 @@ _HUBERT = {
     "intermediate_size": 48,
     "conv_dim": [16] * 7,
 }
-_WHISPER = {
+WHISPER = {
     "model_type": "whisper",
     "d_model": 32,
     "encoder_layers": 1,
@@ -102,6 +102,6 @@ def conformer() -> list[Case]:
 def hf_audio() -> list[Case]:
     """HuBERT on whole clips, Whisper in windows."""
     return [
-        Case({"config": _HUBERT}, raws=_raws, bad=_bad, waive={**_CUT, **_FRESH}),
-        Case({"config": _WHISPER, "window": 1.0}, raws=_raws, bad=_bad, waive=_CUT, name="whisper"),
+        Case({"config": HUBERT}, raws=_raws, bad=_bad, waive={**_CUT, **_FRESH}),
+        Case({"config": WHISPER, "window": 1.0}, raws=_raws, bad=_bad, waive=_CUT, name="whisper"),
     ]

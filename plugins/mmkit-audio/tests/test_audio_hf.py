@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmkit_audio.config import HfAudioConfig
+from mmkit_audio.conformance import WHISPER
 from mmkit_audio.hf_audio import HfAudio, build
 from pydantic import ValidationError
 from transformers import (
@@ -23,21 +24,6 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from mmkit import BuildContext, PluginError
 
-WHISPER = {
-    "model_type": "whisper",
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "vocab_size": 60,
-    "pad_token_id": 1,
-    "bos_token_id": 1,
-    "eos_token_id": 1,
-    "decoder_start_token_id": 2,
-}
 WAVE = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmkit_audio.conformance import HUBERT
 from mmkit_audio.plugin import mmkit_components
 
 import mmkit
 
-HUBERT = {
-    "model_type": "hubert",
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "conv_dim": [16] * 7,
-}
 ENCODERS: dict[str, dict[str, Any]] = {
     "log-mel": {"n_mels": 20, "hop_ms": 20},
     "conformer": {"n_mels": 20, "dim": 16, "heads": 2, "layers": 1, "kernel": 3},
