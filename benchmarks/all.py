@@ -37,6 +37,12 @@ BENCHMARKS = (
         ("--runs", "1"),
     ),
     Benchmark(
+        "many_plugins",
+        "200 installed plugins",
+        "`mmkit plugins` ≤ 1.5 × the time with 4; `import mmkit` as fast",
+        ("--runs", "1", "--plugins", "20"),
+    ),
+    Benchmark(
         "checkpoint_load",
         "Loading a checkpoint of 135 M parameters",
         "≤ 1.5 × the time to read its bytes",

@@ -2,11 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from mmkit.cli.output import print_json, show, to_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from mmkit.registry import Component
+    from mmkit.registry.registry import PluginReport
 
 
 def plugins(
@@ -16,26 +22,39 @@ def plugins(
     """Every installed plugin and what became of it."""
     from mmkit.discovery import discover
 
-    reports = discover().reports
+    registry = discover()
+    full = {component: group for group in registry.shadowed() for component in group}
     if as_json:
-        print_json([asdict(report) for report in reports])
+        rows = ({**asdict(one), "shadowed": [c.name for c in one.components if c in full]} for one in registry.reports)
+        print_json(list(rows))
         return
-    if not reports:
+    if not registry.reports:
         typer.echo("no plugin is installed; for example: pip install mmkit-text mmkit-tasks")
         return
-    rows = []
-    for report in reports:
-        names = ", ".join(dict.fromkeys(component.name for component in report.components))
-        what = names if report.status == "loaded" else report.reason
-        rows.append((report.name, report.status, f"{report.distribution} {report.version}", what))
-    show(("plugin", "status", "distribution", "components"), rows, wrap="components")
-    for report in reports:
+    columns = ("plugin", "status", "distribution", "components")
+    show(columns, [_row(report, full) for report in registry.reports], wrap="components")
+    for report in registry.reports:
         if report.fix:
             typer.echo(f"\n{report}\n    fix: {report.fix}")
         for text in report.notes:
             typer.echo(f"\nplugin {report.name!r} ({report.distribution} {report.version}) {text}")
         if traceback and report.traceback:
             typer.echo(f"\n{report.name}:\n{report.traceback}")
+    for group in registry.shadowed():
+        names = " and ".join(component.full_name for component in group)
+        typer.echo(f"\n{group[0].name!r} is offered by {names}\n    fix: write one of these full names after use:")
+
+
+def _row(report: "PluginReport", full: "Container[Component]") -> tuple[str, str, str, str]:
+    """Of a plugin that is loaded its components, by full name where the short one does not tell them apart."""
+    where = f"{report.distribution} {report.version}"
+    if report.status != "loaded":
+        return report.name, report.status, where, report.reason
+    names = [component.full_name if component in full else component.name for component in report.components]
+    names += [f"command {command.name}" for command in report.commands]
+    shadowed = ", shadowed" if any(component in full for component in report.components) else ""
+    status = f"loaded{shadowed}{', slow' if report.slow else ''}"
+    return report.name, status, where, ", ".join(dict.fromkeys(names))
 
 
 def _kinds(incomplete: str) -> list[str]:
@@ -47,7 +66,9 @@ def _kinds(incomplete: str) -> list[str]:
 def components(
     kind: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="encoder, adapter, vocabulary, backbone, head or metric.", autocompletion=_kinds),
+        typer.Option(
+            help="encoder, adapter, vocabulary, backbone, head, source, metric or callback.", autocompletion=_kinds
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:

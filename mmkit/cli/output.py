@@ -5,27 +5,22 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shutil import get_terminal_size
+from typing import Any
+from unicodedata import combining, east_asian_width
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 NO_LIMIT = 100_000
 LEAST = 28
 """Characters of a line that a text needs to be read."""
 
 
-def console(stderr: bool = False) -> "Console":
-    """A console as wide as the terminal; lines are never wrapped where the output goes into a file or a pipe."""
-    from rich.console import Console
-
-    file = sys.stderr if stderr else sys.stdout
-    wide = None if file.isatty() or "COLUMNS" in os.environ else NO_LIMIT
-    return Console(stderr=stderr, width=wide, highlight=False, markup=False, emoji=False)
+def terminal_width() -> int:
+    """Columns of the terminal; lines are never wrapped where the output goes into a file or a pipe."""
+    return get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else NO_LIMIT
 
 
 def show(
@@ -43,23 +38,21 @@ def show(
         numbers: columns set flush right. wrap: the one column that may take several lines. total: the last row is a sum.
         spare: columns that may be left out, in this order.
     """
-    out, left_out = console(), list[str]()
-    while (least := _least(columns, rows, wrap)) > out.width and len(left_out) < len(spare):
+    room, left_out = terminal_width(), list[str]()
+    while (least := _least(columns, rows, wrap)) > room and len(left_out) < len(spare):
         left_out.append(spare[len(left_out)])
         kept = [index for index, name in enumerate(columns) if name != left_out[-1]]
         columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
-    if least > out.width:
-        _blocks(out, columns, rows)
+    if least > room:
+        _blocks(room, columns, rows)
     else:
-        _print(out, _table(columns, rows, numbers, wrap, total))
+        _table(room, columns, rows, numbers, wrap, total)
     if left_out:
         note(f"no room for: {', '.join(left_out)} (--json has everything)")
 
 
 def _least(columns: Sequence[str], rows: Sequence[Sequence[str]], wrap: str) -> int:
     """Characters of a line that a table needs: its longest cells, and two blanks between them."""
-    from rich.cells import cell_len
-
     widths = [max(cell_len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
     return (
         sum(min(w, LEAST) if name == wrap else w for name, w in zip(columns, widths, strict=True)) + 2 * len(widths) - 2
@@ -67,39 +60,68 @@ def _least(columns: Sequence[str], rows: Sequence[Sequence[str]], wrap: str) -> 
 
 
 def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], wrap: str, total: bool
-) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in columns:
-        side: Any = "right" if name in numbers else "left"
-        table.add_column(name, justify=side, no_wrap=name != wrap, overflow="fold")
+    room: int, columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], wrap: str, total: bool
+) -> None:
+    """By hand: rich takes as long for a table of two hundred plugins as Python for importing them."""
+    widths = [max(cell_len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
+    if wrap in columns:
+        index = columns.index(wrap)
+        widths[index] = min(widths[index], room - sum(widths) + widths[index] - 2 * len(widths) + 2)
+    right = [name in numbers for name in columns]
+    typer.secho(_line(columns, widths, right), bold=True)
+    lines = [("─" if _takes_all_signs() else "-") * (sum(widths) + 2 * len(widths) - 2)]
     for index, row in enumerate(rows):
         if total and index == len(rows) - 1:
-            table.add_section()
-        table.add_row(*row)
-    return table
+            lines.append("")
+        cells = [_fold(cell, width) for cell, width in zip(row, widths, strict=True)]
+        lines += [_line(line, widths, right) for line in zip_longest(*cells, fillvalue="")]
+    typer.echo("\n".join(lines))
 
 
-def _blocks(out: "Console", columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = []
+    for cell, width, flush in zip(cells, widths, right, strict=True):
+        blanks = " " * (width - cell_len(cell))
+        padded.append(blanks + cell if flush else cell + blanks)
+    return "  ".join(padded).rstrip()
 
+
+def _fold(text: str, width: int) -> list[str]:
+    """Lines of at most so many characters, between words where that is possible."""
+    if "\n" in text:
+        return [line for part in text.splitlines() for line in _fold(part, width)]
+    if cell_len(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while cell_len(word) > width:
+            most = next(n for n in range(len(word), 0, -1) if n == 1 or cell_len(word[:n]) <= width)
+            lines.append(word[:most])
+            word = word[most:]
+        line = word
+    return [*lines, line]
+
+
+def _blocks(room: int, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
-        _print(out, Text(row[0], style="bold", overflow="fold"))
+        for line in _fold(row[0], room):
+            typer.secho(line, bold=True)
         for name, value in zip(columns[1:], row[1:], strict=True):
-            if value:
-                _print(out, Padding(Text(f"{name}: {value}", overflow="fold"), (0, 0, 0, 2)))
+            for line in _fold(f"{name}: {value}", room - 2) if value else ():
+                typer.echo(f"  {line}")
 
 
-def _print(out: "Console", what: Any) -> None:
-    """Without the blanks that rich leaves at the ends of lines."""
-    with out.capture() as printed:
-        out.print(what)
-    for line in printed.get().splitlines():
-        typer.echo(line.rstrip())
+def cell_len(text: str) -> int:
+    """Columns of a terminal that a text takes: two for wide signs, none for those that are set above another."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def note(line: str) -> None:
@@ -114,8 +136,11 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """JSON that every reader takes: no NaN or infinity (null), other objects as text; escaped where stdout is no UTF-8."""
-    narrow = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    return json.dumps(_plain(value), ensure_ascii=narrow, indent=indent, allow_nan=False)
+    return json.dumps(_plain(value), ensure_ascii=not _takes_all_signs(), indent=indent, allow_nan=False)
+
+
+def _takes_all_signs() -> bool:
+    return (sys.stdout.encoding or "utf-8").lower().startswith("utf")
 
 
 def _plain(value: Any) -> Any:

@@ -1,12 +1,15 @@
 """Progress on stderr: a pulse until something can be counted, then a bar. Nothing moves where no terminal looks on."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mmkit.cli.output import console
+from mmkit.cli.output import NO_LIMIT
 
 
 class _Count(MofNCompleteColumn):
@@ -50,7 +53,8 @@ class Bars:
 @contextmanager
 def bars(wanted: bool = True) -> Iterator[Bars]:
     """Bars while the block runs; not ``wanted`` where it prints its results to the same terminal."""
-    err = console(stderr=True)
+    wide = None if sys.stderr.isatty() or "COLUMNS" in os.environ else NO_LIMIT
+    err = Console(stderr=True, width=wide, highlight=False, markup=False, emoji=False)
     columns = (TextColumn("{task.description}"), BarColumn(24), _Count(), TimeRemainingColumn(compact=True))
     off = not (wanted and err.is_terminal)
     with Progress(*columns, console=err, disable=off, redirect_stdout=False) as progress:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib import metadata
 
-from mmkit.discovery.entry import PATIENCE, load_entry, owner, report
+from mmkit.discovery.entry import PATIENCE, load_entries, owner, report
 from mmkit.registry.registry import PluginReport, Registry
 
 GROUP = "mmkit"
@@ -40,8 +40,9 @@ def load_all(entries: Iterable[metadata.EntryPoint], allowed: set[str] | None = 
     for entry in entries:
         if entry not in by_name[entry.name]:
             by_name[entry.name].append(entry)
-    reports = []
-    for name, same in sorted(by_name.items()):
+    reports: list[PluginReport] = []
+    single = []
+    for name, same in by_name.items():
         if allowed is not None and name not in allowed:
             fix = "add it to MMKIT_PLUGINS"
             reports += [report(entry, "excluded", "not in MMKIT_PLUGINS", fix) for entry in same]
@@ -50,5 +51,6 @@ def load_all(entries: Iterable[metadata.EntryPoint], allowed: set[str] | None = 
             reason = f"two distributions claim the plugin name {name!r}: {owners}; uninstall one"
             reports += [report(entry, "clash", reason, "uninstall one of them") for entry in same]
         else:
-            reports.append(load_entry(same[0], patience()))
-    return reports
+            single += same
+    reports += load_entries(sorted(single, key=lambda entry: entry.name), patience())
+    return sorted(reports, key=lambda report: report.name)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pluggy
@@ -45,7 +45,7 @@ def ask(module: ModuleType, name: str) -> Offers:
     Raises:
         Misdeclared: what they return cannot be used.
     """
-    manager = pluggy.PluginManager("mmkit")
+    manager = _Manager("mmkit")
     manager.add_hookspecs(hookspecs)
     manager.register(module, name)
     manager.check_pending()
@@ -55,6 +55,20 @@ def ask(module: ModuleType, name: str) -> Offers:
             "the plugin offers no components", "define mmkit_components, and mark it with @mmkit.hookimpl"
         )
     return Offers(*found.values())
+
+
+class _Manager(pluggy.PluginManager):
+    """Asks pluggy about the functions of a module only; about all its names takes longer than importing it."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if _may_be_hook(plugin, name) else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if _may_be_hook(module_or_class, name) else None
+
+
+def _may_be_hook(place: Any, name: str) -> bool:
+    return not isinstance(place, ModuleType) or isinstance(vars(place).get(name), FunctionType | MethodType)
 
 
 def _records(manager: pluggy.PluginManager, hook: str, kind: type, plugin: str) -> tuple[Any, ...]:

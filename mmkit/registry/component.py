@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 API_VERSION = 1
-"""What plugins are written against; a plugin for another number is listed as incompatible and not loaded."""
+"""What plugins are written against: the newest plugin API of this mmkit."""
+SUPPORTED_APIS: tuple[int, ...] = (1,)
+"""The plugin APIs that this mmkit loads, ``API_VERSION`` last; a plugin for another one is listed as incompatible."""
 KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "source", "metric", "callback")
 
 
@@ -26,7 +28,7 @@ class Component:
         reads: how many nodes a head reads.
         cases: import path ``module:function`` of what the conformance kit tries it on, a list of
             ``mmkit.testing.Case``; read by nothing else.
-        api: the API version the record was written for.
+        api: the API version the record was written for; a record that does not say it is of the first.
         plugin: name of the plugin; filled in by discovery.
     """
 
@@ -42,7 +44,7 @@ class Component:
     spells: bool = False
     reads: int = 1
     cases: str = ""
-    api: int = API_VERSION
+    api: int = 1
     plugin: str = ""
 
     @property

@@ -4,8 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mmkit.errors import PluginError, nearest
-from mmkit.registry.component import Component
+from mmkit.registry.component import KINDS, Component
 from mmkit.registry.offers import Command, Migration, ReportSection
+
+SLOW = 0.5
+"""Seconds; a plugin that takes longer to be listed is called slow."""
+SAME_PLACE = {"vocabulary": "adapter"}
+"""Kinds that a spec names at the place of another kind: their names must differ from those."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,7 @@ class PluginReport:
         status: loaded, failed, clash, incompatible or excluded.
         reason: why it is not loaded, in one line; ``traceback`` has the rest. fix: what to do.
         notes: what a loaded one does that it should not: printing, importing torch, taking long.
+        seconds: how long it took to be listed.
     """
 
     name: str
@@ -30,6 +36,12 @@ class PluginReport:
     commands: tuple[Command, ...] = ()
     sections: tuple[ReportSection, ...] = ()
     migrations: tuple[Migration, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether a list of plugins waits for it."""
+        return self.seconds > SLOW
 
     def __str__(self) -> str:
         what = {"failed": "failed to load", "clash": "clashes", "loaded": "is loaded"}
@@ -53,6 +65,13 @@ class Registry:
     def of_kind(self, *kinds: str) -> list[Component]:
         """Components of these kinds, by name."""
         return sorted((c for c in self.components if c.kind in kinds), key=lambda c: (c.kind, c.name, c.plugin))
+
+    def shadowed(self) -> list[tuple[Component, ...]]:
+        """Components of different plugins that have one short name at one place of a spec, which need the full name."""
+        same: dict[tuple[str, str], list[Component]] = {}
+        for component in self.of_kind(*KINDS):
+            same.setdefault((SAME_PLACE.get(component.kind, component.kind), component.name), []).append(component)
+        return [tuple(group) for group in same.values() if len(group) > 1]
 
     def find(self, kinds: Sequence[str], name: str) -> Component:
         """The component that ``use: name`` means.
