@@ -16,6 +16,7 @@ from mmkit.cli import plugged
 from mmkit.cli.cache import cache
 from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.conform import conform
+from mmkit.cli.doctor import doctor
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
@@ -83,6 +84,7 @@ app.command()(plugins)
 app.command()(components)
 app.command()(schema)
 app.command()(conform)
+app.command()(doctor)
 app.add_typer(cache, name="cache")
 
 
