@@ -108,6 +108,12 @@ def test_a_full_disk_is_said(model: Path) -> None:
         ("mmkit predict model --task ", ["caption", "mood", "shade"]),
         ("mmkit predict model --image x.png --task m", ["mood"]),
         ("mmkit evaluate model --part t", ["test", "train"]),
+        ("mmkit conform ", ["audio", "image", "tasks", "text"]),
+        ("mmkit conform mmkit-t", ["mmkit-tasks", "mmkit-text"]),
+        ("mmkit conform image --component hf", ["hf-vision"]),
+        ("mmkit conform image --at-least s", ["silver"]),
+        ("mmkit doc", ["doctor"]),
+        ("mmkit check sp", []),  # files are the shell's own
     ],
 )
 def test_the_shell_completes(work: Path, line: str, expected: list[str]) -> None:
@@ -119,3 +125,40 @@ def test_the_shell_completes(work: Path, line: str, expected: list[str]) -> None
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == expected
+
+
+def test_bash_takes_the_script_and_completes_files_itself(work: Path) -> None:
+    script = """
+        mmkit() { "$PYTHON" -m mmkit "$@"; }
+        shown="$(_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 mmkit --show-completion bash)"
+        eval "$shown"
+        complete -p mmkit
+        for line in "$@"; do
+            COMP_WORDS=($line) COMP_CWORD=2
+            env() { command env "${@:1:$#-1}" "$PYTHON" -c "import sys; sys.argv[0] = 'mmkit'; from mmkit.cli import main; main()"; }
+            _mmkit_completion mmkit
+            echo "$line: ${COMPREPLY[*]}"
+        done
+    """
+    command = ["bash", "-c", script, "bash", "mmkit conform ta", "mmkit check sp"]
+    asked = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, cwd=work, env=asked, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "complete -o default -F _mmkit_completion mmkit",
+        "mmkit conform ta: tasks",
+        "mmkit check sp: ",
+    ]
+
+
+def test_the_other_shells_complete_files_where_mmkit_has_no_names(work: Path) -> None:
+    code = "import sys; sys.argv[0] = 'mmkit'; from mmkit.cli import main; main()"
+    for action, line, expected in (
+        ("complete_zsh", "mmkit check sp", "_files"),
+        ("complete_zsh", "mmkit conform ta", "_arguments '*: :((\"tasks\"))'"),
+    ):
+        asked = {**os.environ, "_MMKIT_COMPLETE": action, "_TYPER_COMPLETE_ARGS": line}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=work, env=asked, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
