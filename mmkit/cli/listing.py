@@ -11,7 +11,6 @@ from mmkit.cli.output import print_json, show, to_json, write_text
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from mmkit.registry import Component
     from mmkit.registry.registry import PluginReport
 
 
@@ -23,10 +22,12 @@ def plugins(
     from mmkit.discovery import discover
 
     registry = discover()
-    full = {component: group for group in registry.shadowed() for component in group}
+    groups = registry.shadowed()
+    full = {(c.kind, c.full_name) for group in groups for c in group}
     if as_json:
-        rows = ({**asdict(one), "shadowed": [c.name for c in one.components if c in full]} for one in registry.reports)
-        print_json(list(rows))
+        shadowed = [[c.name for c in one.components if (c.kind, c.full_name) in full] for one in registry.reports]
+        found = zip(registry.reports, shadowed, strict=True)
+        print_json([{**asdict(report), "shadowed": names} for report, names in found])
         return
     if not registry.reports:
         typer.echo("no plugin is installed; for example: pip install mmkit-text mmkit-tasks")
@@ -40,19 +41,22 @@ def plugins(
             typer.echo(f"\nplugin {report.name!r} ({report.distribution} {report.version}) {text}")
         if traceback and report.traceback:
             typer.echo(f"\n{report.name}:\n{report.traceback}")
-    for group in registry.shadowed():
+    for group in groups:
         names = " and ".join(component.full_name for component in group)
         typer.echo(f"\n{group[0].name!r} is offered by {names}\n    fix: write one of these full names after use:")
 
 
-def _row(report: "PluginReport", full: "Container[Component]") -> tuple[str, str, str, str]:
+def _row(report: "PluginReport", full: "Container[tuple[str, str]]") -> tuple[str, str, str, str]:
     """Of a plugin that is loaded its components, by full name where the short one does not tell them apart."""
     where = f"{report.distribution} {report.version}"
     if report.status != "loaded":
         return report.name, report.status, where, report.reason
-    names = [component.full_name if component in full else component.name for component in report.components]
+    names, shadowed = [], ""
+    for component in report.components:
+        needs_full_name = (component.kind, component.full_name) in full
+        names.append(component.full_name if needs_full_name else component.name)
+        shadowed = ", shadowed" if needs_full_name else shadowed
     names += [f"command {command.name}" for command in report.commands]
-    shadowed = ", shadowed" if any(component in full for component in report.components) else ""
     status = f"loaded{shadowed}{', slow' if report.slow else ''}"
     return report.name, status, where, ", ".join(dict.fromkeys(names))
 
