@@ -19,6 +19,7 @@ from mmkit.cli.conform import conform
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
+from mmkit.cli.new import new
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
 from mmkit.cli.predict import predict
 from mmkit.cli.profile import profile
@@ -84,6 +85,7 @@ app.command()(components)
 app.command()(schema)
 app.command()(conform)
 app.add_typer(cache, name="cache")
+app.add_typer(new, name="new")
 
 
 def _version(value: bool) -> None:
