@@ -10,7 +10,7 @@ from mmkit import __version__
 from mmkit.discovery import discover
 from mmkit.errors import MmkitError, nearest
 from mmkit.scaffold.names import PREFIX, camel, check_modality, check_plugin
-from mmkit.scaffold.render import Made, render, require_vacant
+from mmkit.scaffold.render import Made, render
 
 LICENCES = ("Apache-2.0", "BSD-3-Clause", "MIT")
 _AUTHOR = re.compile(r"(?P<name>[^<>\n]*?)\s*(<(?P<email>[^<>@\s]+@[^<>@\s]+)>)?")
@@ -63,42 +63,28 @@ def new_plugin(
     kind = "codec" if kind == "vocabulary" else kind
     if kind not in KINDS:
         raise MmkitError(f"there is no --kind {kind!r} of plugin: {nearest(kind, tuple(KINDS))}")
-    chosen = KINDS[kind]
+    chosen, distribution = KINDS[kind], f"{PREFIX}{name}"
+    package = distribution.replace("-", "_")
     check_plugin(name, kind.capitalize())
-    if modality and not chosen.modality:
-        raise MmkitError(
-            f"--modality {modality} belongs to encoders and codecs; this kind, {kind}, takes any\n    fix: leave it out"
-        )
-    check_modality(modality or name.replace("-", "_"))
-    if licence not in LICENCES:
-        raise MmkitError(
-            f"there is no text of the --licence {licence!r} here: {nearest(licence, LICENCES)}\n    fix: take one of them, "
-            "and exchange LICENSE, `license` in pyproject.toml and `licence` in plugin.py afterwards"
-        )
-    who = _AUTHOR.fullmatch(author.strip())
-    if who is None or not (who["name"] or not author):
-        raise MmkitError(
-            f"--author {author!r} is neither a name nor 'Name <address>'\n    fix: --author 'Ada Lovelace'"
-        )
-    distribution, package = f"{PREFIX}{name}", f"{PREFIX}{name}".replace("-", "_")
-    folder = Path.cwd() / (output or distribution)
-    require_vacant(folder)
+    who, address = _author(author)
+    _check_licence(licence)
     values = {
         "name": name,
         "kind": kind,
         "registered": chosen.registered,
         "summary": chosen.summary,
-        "modality": (modality or name.replace("-", "_")) if chosen.modality else "",
+        "modality": _modality(modality, name, kind),
         "distribution": distribution,
         "package": package,
         "module": kind,
         "class_name": camel(name),
-        "author": who["name"],
-        "email": who["email"] or "",
+        "author": who,
+        "email": address,
         "licence": licence,
         "year": str(datetime.now(UTC).year),
         "version": __version__,
     }
+    folder = Path.cwd() / (output or distribution)
     files = render("plugin", folder, values)
     shown = shown_path(folder)
     return Made(
@@ -113,6 +99,35 @@ def new_plugin(
         yours=f"{' and '.join(chosen.yours)} in {Path(shown) / package / kind}.py",
         notes=_namesakes(chosen.registered, name),
     )
+
+
+def _modality(given: str, name: str, kind: str) -> str:
+    """The modality of an encoder or a codec; of other kinds nothing."""
+    if not KINDS[kind].modality:
+        if given:
+            raise MmkitError(
+                f"--modality {given} belongs to encoders and codecs; this kind, {kind}, takes any\n    fix: leave it out"
+            )
+        return ""
+    modality = given or name.replace("-", "_")
+    check_modality(modality)
+    return modality
+
+
+def _check_licence(licence: str) -> None:
+    if licence not in LICENCES:
+        raise MmkitError(
+            f"there is no text of the --licence {licence!r} here: {nearest(licence, LICENCES)}\n    fix: take one of them, "
+            "and exchange LICENSE, `license` in pyproject.toml and `licence` in plugin.py afterwards"
+        )
+
+
+def _author(given: str) -> tuple[str, str]:
+    """Name and address."""
+    match = _AUTHOR.fullmatch(given.strip())
+    if match is None or (given and not match["name"]):
+        raise MmkitError(f"--author {given!r} is neither a name nor 'Name <address>'\n    fix: --author 'Ada Lovelace'")
+    return match["name"], match["email"] or ""
 
 
 def shown_path(folder: Path) -> str:

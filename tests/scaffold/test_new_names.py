@@ -37,12 +37,12 @@ def refused(make: Callable[..., object], *arguments: str, **options: object) -> 
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("ECG", "mmkit new plugin ecg"),
+        ("Pulse", "mmkit new plugin pulse"),
         ("heart rate", "mmkit new plugin heart-rate"),
         ("heart_rate", "mmkit new plugin heart-rate"),
         ("12-lead", "mmkit new plugin lead"),
-        ("-ecg", "mmkit new plugin ecg"),
-        ("../ecg", "mmkit new plugin ecg"),
+        ("-pulse", "mmkit new plugin pulse"),
+        ("../pulse", "mmkit new plugin pulse"),
         ("a" * 31, f"mmkit new plugin {'a' * 30}"),
         ("心電図", "choose another name"),
         ("", "choose another name"),
@@ -53,9 +53,9 @@ def test_a_name_that_is_not_allowed_names_the_nearest(name: str, fix: str) -> No
 
 
 def test_the_prefix_of_distributions_is_not_part_of_the_name() -> None:
-    assert refused(new_plugin, "mmkit-ecg", "encoder") == (
-        "'mmkit-ecg' cannot be the name of a plugin: its distribution is called mmkit-NAME without your saying so\n"
-        "    fix: mmkit new plugin ecg"
+    assert refused(new_plugin, "mmkit-pulse", "encoder") == (
+        "'mmkit-pulse' cannot be the name of a plugin: its distribution is called mmkit-NAME without your saying so\n"
+        "    fix: mmkit new plugin pulse"
     )
 
 
@@ -76,27 +76,27 @@ def test_the_name_of_an_installed_plugin_is_refused() -> None:
 
 
 def test_an_unknown_kind_names_the_allowed_ones() -> None:
-    assert refused(new_plugin, "ecg", "encodr") == "there is no --kind 'encodr' of plugin: did you mean 'encoder'?"
-    assert refused(new_plugin, "ecg", "metric") == (
+    assert refused(new_plugin, "pulse", "encodr") == "there is no --kind 'encodr' of plugin: did you mean 'encoder'?"
+    assert refused(new_plugin, "pulse", "metric") == (
         "there is no --kind 'metric' of plugin: allowed: adapter, backbone, codec, encoder, head"
     )
     assert list(KINDS) == ["encoder", "adapter", "backbone", "head", "codec"]
 
 
 def test_a_modality_is_a_name_that_templates_can_hold() -> None:
-    assert refused(new_plugin, "ecg", "codec", modality="heart-rate") == (
+    assert refused(new_plugin, "pulse", "codec", modality="heart-rate") == (
         f"'heart-rate' cannot be the name of a modality: {MODALITY}\n    fix: --modality heart_rate"
     )
 
 
 def test_a_modality_belongs_to_encoders_and_codecs() -> None:
-    assert refused(new_plugin, "ecg", "head", modality="pulse") == (
+    assert refused(new_plugin, "pulse", "head", modality="pulse") == (
         "--modality pulse belongs to encoders and codecs; this kind, head, takes any\n    fix: leave it out"
     )
 
 
 def test_a_licence_whose_text_is_not_here_says_what_to_do() -> None:
-    assert refused(new_plugin, "ecg", "encoder", licence="GPL-3.0-only") == (
+    assert refused(new_plugin, "pulse", "encoder", licence="GPL-3.0-only") == (
         "there is no text of the --licence 'GPL-3.0-only' here: allowed: Apache-2.0, BSD-3-Clause, MIT\n"
         "    fix: take one of them, and exchange LICENSE, `license` in pyproject.toml and `licence` in plugin.py afterwards"
     )
@@ -104,7 +104,7 @@ def test_a_licence_whose_text_is_not_here_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("author", ["Ada <ada@example.org", "<ada@example.org>", "Ada\nLovelace"])
 def test_an_author_is_a_name_with_or_without_an_address(author: str) -> None:
-    assert refused(new_plugin, "ecg", "encoder", author=author) == (
+    assert refused(new_plugin, "pulse", "encoder", author=author) == (
         f"--author {author!r} is neither a name nor 'Name <address>'\n    fix: --author 'Ada Lovelace'"
     )
 
@@ -115,10 +115,10 @@ def test_a_recipe_has_a_name_of_its_own_rules() -> None:
     )
 
 
-@pytest.mark.parametrize("make", [lambda: new_plugin("ecg", "encoder"), lambda: new_recipe("mmkit-ecg")])
+@pytest.mark.parametrize("make", [lambda: new_plugin("pulse", "encoder"), lambda: new_recipe("mmkit-pulse")])
 @pytest.mark.parametrize("taken", ["folder", "file"])
 def test_what_is_there_stays_as_it_is(make: Callable[[], object], taken: str, folder: Path) -> None:
-    target = folder / "mmkit-ecg"
+    target = folder / "mmkit-pulse"
     held = target / "mine.py" if taken == "folder" else target
     held.parent.mkdir(exist_ok=True)
     held.write_text("mine")
@@ -135,5 +135,5 @@ def test_what_is_there_stays_as_it_is(make: Callable[[], object], taken: str, fo
 def test_without_copier_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "copier", None)
     wanted = "mmkit new renders templates with copier, which is not installed\n    fix: pip install 'mmkit[new]'"
-    assert refused(new_plugin, "ecg", "encoder") == wanted
-    assert refused(new_recipe, "ecg") == wanted
+    assert refused(new_plugin, "pulse", "encoder") == wanted
+    assert refused(new_recipe, "pulse") == wanted

@@ -17,7 +17,7 @@ import yaml
 
 import mmkit
 from mmkit.discovery.loader import discover, load_all
-from mmkit.registry import Registry
+from mmkit.registry.registry import Registry
 from mmkit.scaffold import Made, new_plugin
 from mmkit.scaffold.plugin import KINDS, LICENCES
 from tests.scaffold.conftest import PIP, ROOT, python
@@ -121,7 +121,7 @@ def test_the_metadata_is_what_was_asked_for(kind: str, projects: Mapping[str, Ma
 
 @pytest.mark.parametrize("licence", LICENCES)
 def test_a_licence_has_its_whole_text(licence: str, tmp_path: Path) -> None:
-    made = new_plugin("ecg", "encoder", output=tmp_path / "ecg", author='Ada "A" Lovelace', licence=licence)
+    made = new_plugin("pulse", "encoder", output=tmp_path / "pulse", author='Ada "A" Lovelace', licence=licence)
     text = (made.folder / "LICENSE").read_text("utf-8")
     first, last = text.strip().splitlines()[0].strip(), text.strip().splitlines()[-1].strip()
     assert (first, last) == {
@@ -136,7 +136,7 @@ def test_a_licence_has_its_whole_text(licence: str, tmp_path: Path) -> None:
         assert f'Copyright (c) {datetime.now(UTC).year} Ada "A" Lovelace' in text
     project = tomllib.loads((made.folder / "pyproject.toml").read_text("utf-8"))["project"]
     assert (project["license"], project["authors"]) == (licence, [{"name": 'Ada "A" Lovelace'}])
-    assert f'licence="{licence}"' in (made.folder / "mmkit_ecg" / "plugin.py").read_text("utf-8")
+    assert f'licence="{licence}"' in (made.folder / "mmkit_pulse" / "plugin.py").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["x", LONGEST])
@@ -175,9 +175,9 @@ def test_a_namesake_of_the_same_kind_is_mentioned(tmp_path: Path) -> None:
 
 
 def test_a_modality_of_another_name_is_in_the_record_and_the_readme(tmp_path: Path) -> None:
-    made = new_plugin("wavelets", "encoder", output=tmp_path / "w", modality="ecg")
-    assert 'modality="ecg"' in (made.folder / "mmkit_wavelets" / "plugin.py").read_text("utf-8")
-    assert 'input: "{ecg}"' in (made.folder / "README.md").read_text("utf-8")
+    made = new_plugin("wavelets", "encoder", output=tmp_path / "w", modality="pulse")
+    assert 'modality="pulse"' in (made.folder / "mmkit_wavelets" / "plugin.py").read_text("utf-8")
+    assert 'input: "{pulse}"' in (made.folder / "README.md").read_text("utf-8")
 
 
 def with_functions_of_its_own(made: Made) -> Path:
@@ -221,12 +221,12 @@ def test_the_types_of_a_plugin_are_right(projects: Mapping[str, Made], tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_workflow_passes_as_it_was_written(kind: str, tmp_path: Path) -> None:
-    made = new_plugin("ecg", kind, output=tmp_path / "ecg")
+    made = new_plugin("pulse", kind, output=tmp_path / "pulse")
     site = tmp_path / "site"
     python(*PIP, "--target", str(site), str(made.folder), folder=tmp_path)
     python("mypy", folder=made.folder, MYPYPATH=str(ROOT))
     python("pytest", folder=made.folder, before=site)
-    python("mmkit", "conform", "mmkit-ecg", folder=made.folder, before=site)
+    python("mmkit", "conform", "mmkit-pulse", folder=made.folder, before=site)
 
 
 def test_the_wheel_of_mmkit_has_the_templates(tmp_path: Path) -> None:
