@@ -41,7 +41,7 @@ def render(template: str, folder: Path, values: Mapping[str, str]) -> tuple[str,
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mmkit-new-", dir=folder) as place:
         made = Path(place) / "project"
-        copy(str(TEMPLATES / template), made, data=dict(values), defaults=True, quiet=True)
+        copy(str(TEMPLATES / template), made, data={"dot": ".", **values}, defaults=True, quiet=True)
         files = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
         for path in made.iterdir():  # only when all of it is there
             path.rename(folder / path.name)

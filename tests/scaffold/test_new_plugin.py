@@ -4,9 +4,11 @@ import ast
 import difflib
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,7 +25,6 @@ from mmkit.scaffold.plugin import KINDS, LICENCES
 from tests.scaffold.conftest import PIP, ROOT, python
 
 LONGEST = "a23456789-b23456789-c23456789z"
-TYPED = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"))
 OWN = '''
 def decode(raw: Any) -> Float[Tensor, "samples *channels"]:
     """The bytes of a recording: 16-bit numbers, two leads in turns, thousandths of a millivolt."""
@@ -37,6 +38,11 @@ def decode(raw: Any) -> Float[Tensor, "samples *channels"]:
     if len(raw) % 4:
         raise SampleError(f"{len(raw)} bytes are no whole number of samples of two leads")
     return torch.tensor(np.frombuffer(raw, "<i2").reshape(-1, 2) / 1000, dtype=torch.float32)
+
+
+def example(samples: int, channels: int) -> Any:
+    """Silence."""
+    return bytes(2 * channels * samples)
 
 
 def network(inputs: int, dim: int) -> nn.Module:
@@ -213,26 +219,17 @@ def test_plugins_install_pass_their_tests_and_are_gold_also_with_an_authors_own_
     assert levels == {f"heart-{kind}": "gold" for kind in (*KINDS, "own")}, said
 
 
-def test_the_types_of_a_plugin_are_right(projects: Mapping[str, Made], tmp_path: Path) -> None:
-    folders = [made.folder / f"mmkit_heart_{kind}" for kind, made in projects.items()]
-    python("mypy", *TYPED, *map(str, folders), folder=ROOT)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_workflow_passes_as_it_was_written(kind: str, tmp_path: Path) -> None:
-    made = new_plugin("pulse", kind, output=tmp_path / "pulse")
-    site = tmp_path / "site"
-    python(*PIP, "--target", str(site), str(made.folder), folder=tmp_path)
-    python("mypy", folder=made.folder, MYPYPATH=str(ROOT))
-    python("pytest", folder=made.folder, before=site)
-    python("mmkit", "conform", "mmkit-pulse", folder=made.folder, before=site)
+def test_the_types_of_every_plugin_are_right_under_its_own_settings(
+    projects: Mapping[str, Made], tmp_path: Path
+) -> None:
+    for made in projects.values():
+        assert python("mypy", folder=made.folder, MYPYPATH=str(ROOT), MYPY_CACHE_DIR=str(tmp_path)).startswith(
+            "Success"
+        )
 
 
 def test_the_wheel_of_mmkit_has_the_templates(tmp_path: Path) -> None:
-    import shutil
-    import zipfile
-
     source = tmp_path / "source"
     shutil.copytree(ROOT / "mmkit", source / "mmkit", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
