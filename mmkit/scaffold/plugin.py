@@ -133,7 +133,8 @@ def _author(given: str) -> tuple[str, str]:
 def shown_path(folder: Path) -> str:
     """As a command in the working folder takes it; never mistaken for a name on an index."""
     try:
-        return f"./{folder.resolve().relative_to(Path.cwd().resolve())}"
+        inside = str(folder.resolve().relative_to(Path.cwd().resolve()))
+        return inside if inside == "." else f"./{inside}"
     except ValueError:
         return str(folder)
 
