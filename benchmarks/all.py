@@ -81,6 +81,12 @@ BENCHMARKS = (
         ("--rows", "20000"),
     ),
     Benchmark("two_processes", "Two processes beside one", "≥ 0.9 × the throughput, equal losses"),
+    Benchmark(
+        "new_plugin",
+        "A new plugin",
+        "< 60 s from `mmkit new plugin` to a passing conformance run",
+        ("--kinds", "encoder"),
+    ),
     Benchmark("keras_lstm", "The classic Keras program", "equal accuracy", ("--seeds", "0", "--epochs", "1")),
 )
 

@@ -20,6 +20,7 @@ from mmkit.cli.doctor import doctor
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
+from mmkit.cli.new import new
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
 from mmkit.cli.predict import predict
 from mmkit.cli.profile import profile
@@ -86,6 +87,7 @@ app.command()(schema)
 app.command()(conform)
 app.command()(doctor)
 app.add_typer(cache, name="cache")
+app.add_typer(new, name="new")
 
 
 def _version(value: bool) -> None:

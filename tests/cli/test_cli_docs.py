@@ -42,7 +42,8 @@ def test_the_page_shows_what_the_commands_print(run: Run, tmp_path: Path, monkey
             else:
                 assert words(done.err + done.out) == words(shown), line
             assert done.code == (2 if shown.startswith("error") else 0), line
-    assert commands == {"check", "inspect", "train", "evaluate", "predict", "plugins", "components", "schema"}
+    shown = {"check", "inspect", "train", "evaluate", "predict", "plugins", "components", "schema", "new"}
+    assert commands == shown
 
 
 def test_the_page_lists_every_exit_code() -> None:
