@@ -14,11 +14,22 @@ NEEDS = {"bring-a-keras-model": "keras"}
 EXAMPLE = DOCS.parent / "examples" / "mmkit-ecg"
 
 
+@pytest.fixture
+def needed(request: pytest.FixtureRequest) -> None:
+    """Skips a page whose package is not here."""
+    package = NEEDS.get(request.getfixturevalue("page").stem)
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"the page needs {package}")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_tutorial_runs_as_it_is_written(page: Path, folder: Path) -> None:
-    needed = NEEDS.get(page.stem)
-    if needed and importlib.util.find_spec(needed) is None:
-        pytest.skip(f"the page needs {needed}")
+def test_tutorial_runs_as_it_is_written(page: Path, folder: Path, needed: None) -> None:
+    Reader(page, unrun=("mmkit conform",)).read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_components_of_the_tutorial_are_gold(page: Path, folder: Path, needed: None) -> None:
     Reader(page).read()
 
 
