@@ -11,6 +11,7 @@ from tests.docs.test_docs_run import DOCS, Reader, anchors, blocks_of, folder
 __all__ = ["folder"]
 PAGES = sorted((DOCS / "tutorials").glob("*.md"))
 NEEDS = {"bring-a-keras-model": "keras"}
+LONG = {"write-a-backbone", "bring-a-hugging-face-model", "bring-a-keras-model"}  # run with the slow tests only
 EXAMPLE = DOCS.parent / "examples" / "mmkit-ecg"
 
 
@@ -22,14 +23,14 @@ def needed(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"the page needs {package}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_tutorial_runs_as_it_is_written(page: Path, folder: Path, needed: None) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in LONG], ids=lambda page: page.stem)
+def test_tutorial_runs_as_it_is_written(page: Path, folder: Path) -> None:
     Reader(page, unrun=("mmkit conform",)).read()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_components_of_the_tutorial_are_gold(page: Path, folder: Path, needed: None) -> None:
+def test_tutorial_runs_and_its_components_are_gold(page: Path, folder: Path, needed: None) -> None:
     Reader(page).read()
 
 

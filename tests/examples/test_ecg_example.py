@@ -91,7 +91,7 @@ def trained(site: Path, simulate: ModuleType, tmp_path_factory: pytest.TempPathF
     spec = yaml.safe_load((EXAMPLE / "ecg.yaml").read_text("utf-8"))
     spec["modalities"]["ecg"]["encoder"]["dim"] = 16
     spec["backbone"].update(dim=16, layers=1, heads=2)
-    spec["train"]["stages"][0].update(steps=6, batch_size=8)
+    spec["train"]["stages"][0].update(steps=40, batch_size=8, lr=1e-2)
     (folder / "ecg.yaml").write_text(yaml.safe_dump(spec), "utf-8")
     done = python(*MMKIT, "train", "ecg.yaml", "--output", "model", folder=folder, site=site)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -101,20 +101,12 @@ def trained(site: Path, simulate: ModuleType, tmp_path_factory: pytest.TempPathF
 def test_a_fresh_process_answers_from_the_command_line(trained: Path, site: Path, simulate: ModuleType) -> None:
     (row,) = simulate.rows(1, 999)
     (trained / "patient.txt").write_text("\n".join(map(str, row["ecg"])), "utf-8")
-    one = python(
-        *MMKIT, "predict", "model", "--task", "rhythm", "--ecg", "patient.txt", "--json", folder=trained, site=site
-    )
-    assert one.returncode == 0, one.stderr
-    probabilities = json.loads(one.stdout)["prediction"]["probabilities"]
-    assert list(probabilities) == list(simulate.RHYTHMS)
-    assert sum(probabilities.values()) == pytest.approx(1)
-    rows = ["--task", "report", "--rows", "data/test.jsonl"]
-    many = python(*MMKIT, "predict", "model", *rows, folder=trained, site=site)
-    assert many.returncode == 0, many.stderr
-    answers = [json.loads(line)["prediction"] for line in many.stdout.splitlines()]
-    assert len(answers) == 10
-    known = {word for part in simulate.REPORTS.values() for word in part.split()} | set(simulate.COUNTS)
-    assert any(set(answer.split()) & known for answer in answers)
+    done = python(*MMKIT, "predict", "model", "--task", "report", "--ecg", "patient.txt", folder=trained, site=site)
+    assert done.returncode == 0, done.stderr
+    known = {word for part in simulate.REPORTS.values() for word in part.split()} | {*simulate.COUNTS, "beat"}
+    said = done.stdout.split()
+    assert len(said) > 3
+    assert all(word in known or word.isdigit() for word in said), done.stdout
 
 
 def test_without_the_plugin_its_model_says_what_to_install(trained: Path) -> None:
