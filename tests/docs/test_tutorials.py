@@ -11,7 +11,12 @@ from tests.docs.test_docs_run import DOCS, Reader, anchors, blocks_of, folder
 __all__ = ["folder"]
 PAGES = sorted((DOCS / "tutorials").glob("*.md"))
 NEEDS = {"bring-a-keras-model": "keras"}
-LONG = {"write-a-backbone", "bring-a-hugging-face-model", "bring-a-keras-model"}  # run with the slow tests only
+LONG = {
+    "write-a-backbone",
+    "write-a-codec",
+    "bring-a-hugging-face-model",
+    "bring-a-keras-model",
+}  # run with the slow tests only
 EXAMPLE = DOCS.parent / "examples" / "mmkit-ecg"
 
 
