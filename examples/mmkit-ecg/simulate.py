@@ -91,7 +91,7 @@ def subject(rhythm: str, seed: int) -> Subject:
     ectopic = np.zeros(beats + 1, dtype=bool)
     if rhythm == "pvc":
         choices = during // 2 - 1
-        places = before + 2 + 2 * draw.choice(choices, min(draw.integers(1, 5), choices), replace=False)
+        places = before + 2 + 2 * draw.choice(choices, min(int(draw.integers(1, 5)), choices), replace=False)
         early = draw.uniform(0.55, 0.75)
         ectopic[places] = True
         intervals[places] *= 2 - early  # the pause makes up for what the beat came too early
@@ -131,11 +131,11 @@ def record(subjects: list[Subject]) -> list[Array]:
     for now in range(len(grid) // 2):
         heights[:, now] = state[2]
         shape = np.where(beat[:, 2 * now, None, None] > 0, waves[:, 1], waves[:, 0])
-        one = slope(state, turn[:, 2 * now], shape)
-        two = slope(state + step / 2 * one, turn[:, 2 * now + 1], shape)
-        three = slope(state + step / 2 * two, turn[:, 2 * now + 1], shape)
-        four = slope(state + step * three, turn[:, 2 * now + 2], shape)
-        state = state + step / 6 * (one + 2 * two + 2 * three + four)
+        first = slope(state, turn[:, 2 * now], shape)
+        second = slope(state + step / 2 * first, turn[:, 2 * now + 1], shape)
+        third = slope(state + step / 2 * second, turn[:, 2 * now + 1], shape)
+        last = slope(state + step * third, turn[:, 2 * now + 2], shape)
+        state = state + step / 6 * (first + 2 * second + 2 * third + last)
     return [electrodes(one, height[STEPS:]) for one, height in zip(subjects, heights, strict=True)]
 
 

@@ -31,8 +31,7 @@ class EcgProcessor(Processor):
             raise SampleError(f"wanted 1 to {self.most:,} numbers in one row, got the shape {list(numbers.shape)}")
         if not np.isfinite(numbers).all():
             raise SampleError("a value is not finite")
-        signal = torch.from_numpy(numbers)
-        return {"ecg": (signal - signal.mean()) / (signal.std(correction=0) + 1e-3)}
+        return {"ecg": torch.from_numpy((numbers - numbers.mean()) / (numbers.std() + 1e-3))}
 
     def example(self) -> tuple[str, Any]:
         """What `mmkit check` counts tokens of."""
@@ -62,8 +61,10 @@ class EcgEncoder(Encoder):
 
     def forward(self, batch: Batch) -> Ragged:
         """Float["rows dim"]."""
-        padded, mask = batch["ecg"].to_padded()
-        rows, sizes = padded[..., None], batch["ecg"].sizes
+        signal = batch["ecg"]
+        assert isinstance(signal, Ragged)
+        padded, mask = signal.to_padded()
+        rows, sizes = padded[..., None], signal.sizes
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             mask, sizes = mask[:, ::2], [-(-size // 2) for size in sizes]
             rows = nn.functional.gelu(norm(convolution(rows.mT).mT)) * mask[..., None]
