@@ -10,7 +10,9 @@ import pytest
 import mmkit
 
 ROOT = Path(__file__).parents[2]
-CODE = sorted(p for folder in ("mmkit", "plugins", "recipes", "benchmarks") for p in (ROOT / folder).rglob("*.py"))
+CODE = sorted(
+    p for folder in ("mmkit", "plugins", "recipes", "benchmarks", "examples") for p in (ROOT / folder).rglob("*.py")
+)
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))

@@ -70,6 +70,7 @@ class Reader:
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "page"})
     specs: list[dict[str, Any]] = field(default_factory=list)
     printed: str = ""
+    unrun: tuple[str, ...] = ()  # beginnings of commands that are passed over
 
     def read(self) -> None:
         for block in blocks_of(self.page.read_text("utf-8")):
@@ -114,6 +115,8 @@ class Reader:
     def _console(self, text: str) -> None:
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             command, _, expected = part.partition("\n")
+            if command.startswith(self.unrun):
+                continue
             forget()
             self.printed = run(shlex.split(command))
             if expected.strip():
