@@ -44,7 +44,7 @@ bench: .venv/.bench
 	touch $@
 
 docs: .venv/.docs
-	$(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "built build/site: open build/site/index.html by a server, python -m http.server -d build/site"
 
 reference: env
