@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
+from math_core import LatexError, LatexToMathML
 
 from docs.signatures import RETURNED
 
 HERE = Path(__file__).parent
+CONVERTER = LatexToMathML(fancy_error=False)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</\1>', re.DOTALL)
 ENTRY = re.compile(r"^### (\w+)\n.*?(?=^##|^\*Made from|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -73,10 +74,10 @@ def mathml(tex: str, block: bool) -> str:
     """A formula for browsers.
 
     Raises:
-        ValueError: a command of TeX that the converter does not know.
+        ValueError: not TeX that the converter knows.
     """
-    made = convert(tex, display="block" if block else "inline")
-    unknown = re.findall(r"<m[a-z]+>(\\[A-Za-z]+)</m", made)
-    if unknown:
-        raise ValueError(f"latex2mathml does not know {unknown[0]} in {tex!r}")
+    try:
+        made = CONVERTER.convert_with_local_state(tex, displaystyle=block)
+    except LatexError as error:
+        raise ValueError(f"the formula {tex.strip()!r} cannot be shown: {error}") from None
     return f'<div class="formula">{made}</div>' if block else made

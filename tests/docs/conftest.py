@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site, built as ``make docs`` builds it: any warning fails."""
-    for module in ("material", "mkdocstrings_handlers.python", "latex2mathml"):
+    for module in ("material", "mkdocstrings_handlers.python", "math_core"):
         if importlib.util.find_spec(module.partition(".")[0]) is None:
             pytest.skip(f"{module} is not installed: pip install -r requirements/docs.txt")
     shared = tmp_path_factory.getbasetemp()
@@ -24,6 +24,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(shared / "documentation.lock"):
         if not (folder / "index.html").is_file():
             command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-            done = subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, done.stdout + done.stderr
     return folder
