@@ -56,7 +56,10 @@ def tab(browser: Any, address: str, faults: list[str]) -> Iterator[Any]:
     page.set_default_timeout(20_000)
     page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
     page.on("console", lambda line: faults.append(f"{page.url}: {line.text}") if line.type == "error" else None)
-    page.on("requestfailed", lambda request: faults.append(f"{page.url}: {request.url} failed"))
+    page.on(
+        "requestfailed",  # one that a page was left too early for is no fault
+        lambda gone: faults.append(f"{page.url}: {gone.url}") if gone.failure != "net::ERR_ABORTED" else None,
+    )
     page.on("response", lambda got: faults.append(f"{page.url}: {got.url} {got.status}") if got.status >= 400 else None)
     page.on(
         "request", lambda made: None if made.url.startswith((address, "data:", "blob:")) else faults.append(made.url)
@@ -94,10 +97,10 @@ def test_every_page_is_reached_by_links_and_fits_a_phone(tab: Any, address: str,
 def test_search_finds_a_page_and_opens_it(tab: Any, address: str, faults: list[str]) -> None:
     tab.goto(address)
     tab.click("label.md-search__icon, input.md-search__input")
-    tab.fill("input.md-search__input", "blank between two letters")
+    tab.fill("input.md-search__input", "trellis")
     tab.wait_for_selector(".md-search-result__link")
     links = tab.eval_on_selector_all(".md-search-result__link", "all => all.map(one => one.href)")
-    assert links[0].startswith(f"{address}theory/ctc/"), links
+    assert {link.partition("?")[0] for link in links} == {f"{address}theory/ctc/"}
     tab.click(".md-search-result__link >> nth=0")
     tab.wait_for_url("**/theory/ctc/**")
     assert tab.inner_text("h1").startswith("CTC")
