@@ -12,7 +12,8 @@ from docs.signatures import RETURNED
 HERE = Path(__file__).parent
 CONVERTER = LatexToMathML(fancy_error=False)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</\1>', re.DOTALL)
-ENTRY = re.compile(r"^### (\w+)\n.*?(?=^##|^\*Made from|\Z)", re.MULTILINE | re.DOTALL)
+ENTRY = re.compile(r"^### (\w+)\n\n(```py\n.*?^```\n)?.*?(?=^##|^\*Made from|\Z)", re.MULTILINE | re.DOTALL)
+"""A name of the Python API, its signature, and all that follows up to the next."""
 
 
 def on_config(config: Any) -> Any:
@@ -52,10 +53,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri == "decisions/README.md":
         return f"{markdown}\n\n{decisions()}\n"
     if page.file.src_uri == "python-api.md":
-        return ENTRY.sub(
-            lambda entry: f"### {entry[1]}\n\n::: {RETURNED.get(entry[1], 'mmkit')}.{entry[1]}\n\n", markdown
-        )
+        return ENTRY.sub(entry, markdown)
     return markdown
+
+
+def entry(found: re.Match[str]) -> str:
+    """Heading and signature as they are; docstring and members by mkdocstrings."""
+    name, signature = found[1], found[2] or ""
+    return f"### {name}\n\n{signature}\n::: {RETURNED.get(name, 'mmkit')}.{name}\n\n"
 
 
 def decisions() -> str:

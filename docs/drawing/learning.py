@@ -66,12 +66,10 @@ def contrastive() -> str:
         for column in range(4):
             right = row == column
             words = f"s{row + 1}{column + 1}".translate(str.maketrans("1234", "₁₂₃₄"))
-            drawn.cell(176 + 74 * column, 58 + 58 * row, 74, 52, "orange" if right else "plain", words)
-    drawn.line((174, 172), (474, 172), kind="way", width=2.5)
-    drawn.line((174, 116), (474, 116), kind="way", width=2.5)
-    drawn.line((174, 116), (174, 172), kind="way", width=2.5)
-    drawn.line((474, 116), (474, 172), kind="way", width=2.5)
+            drawn.cell(176 + 74 * column, 56 + 58 * row, 74, 58, "orange" if right else "plain", words)
+    drawn.line((176, 114), (472, 114), (472, 172), (176, 172), (176, 114), kind="way", width=2.5)
+    drawn.line((324, 56), (398, 56), (398, 288), (324, 288), (324, 56), width=2.5)
     drawn.text(482, 140, "softmax of a row:", "start", "hot")
     drawn.text(482, 158, "which text?", "start", "hot")
-    drawn.text(324, 318, "softmax of a column: which picture?")
+    drawn.text(361, 310, "softmax of a column: which picture?")
     return str(drawn)

@@ -9,7 +9,7 @@ def attention() -> str:
     """The flow of one head, and three ways of which row sees which."""
     drawn = Canvas(760, 330, "Scaled dot-product attention, and three masks: packed, causal, prefix")
     drawn.box(10, 58, 70, 42, "rows x")
-    for y, name, words in ((10, "q", "q = x W_Q"), (58, "k", "k = x W_K"), (106, "v", "v = x W_V")):
+    for y, name, words in ((10, "q", "queries q"), (58, "k", "keys k"), (106, "v", "values v")):
         drawn.arrow((80, 79), (110, 79), (120, y + 21), (140, y + 21))
         drawn.box(140, y, 100, 42, words, {"q": "blue", "k": "green", "v": "yellow"}[name])
     drawn.arrow((240, 31), (270, 31), (290, 55))

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("math_core", reason="pip install -r requirements/docs.txt")
 
+import mmkit
 from docs.building import decisions, mathml, on_config
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -109,6 +110,14 @@ def test_formulas_are_mathml_on_every_theory_page(pages: dict[str, Page]) -> Non
         inline = re.findall(r"\$[^$]+\$", re.sub(r"^\$\$\n.*?^\$\$$", "", prose, flags=re.MULTILINE | re.DOTALL))
         assert blocks
         assert page.formulas == len(blocks) + len(inline), here
+
+
+def test_the_python_api_has_every_name_with_its_signature(site: Path, pages: dict[str, Page]) -> None:
+    here = "python-api/"
+    assert {name.lower() for name in mmkit.__all__} <= pages[HOST + here].ids
+    text = re.sub(r"<[^>]+>", "", (site / here / "index.html").read_text("utf-8"))
+    for shown in ("mmkit.build(\n    spec: ", "fit: Mapping[str, Iterable[Any]] | None = None", "reorder(", "Raises:"):
+        assert shown in text
 
 
 def test_paragraphs_are_paragraphs(pages: dict[str, Page]) -> None:
