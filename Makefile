@@ -2,7 +2,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: env demo test test-all lint reference bench
+.PHONY: env demo docs test test-all lint reference bench
 env: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
@@ -18,10 +18,10 @@ lint: env
 	for p in image audio text tasks; do .venv/bin/mypy plugins/mmkit-$$p/mmkit_$$p || exit 1; done
 	.venv/bin/lint-imports
 
-test: env lint
+test: env .venv/.docs lint
 	$(PY) -m pytest -n 2 -m "not slow"
 
-test-all: env lint
+test-all: env .venv/.docs lint
 	$(PY) -m pytest -n 2
 
 .venv/.demo: .venv/.ready requirements/demo.txt
@@ -38,6 +38,14 @@ demo: .venv/.demo
 bench: .venv/.bench
 	env -u OMP_NUM_THREADS $(PY) -m benchmarks.all
 	$(PY) -m benchmarks.table
+
+.venv/.docs: .venv/.ready requirements/docs.txt
+	$(PY) -m pip install -q -r requirements/docs.txt
+	touch $@
+
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "built build/site: open build/site/index.html by a server, python -m http.server -d build/site"
 
 reference: env
 	$(PY) -m docs.generate

@@ -1,4 +1,5 @@
-"""Writes the reference pages from the code: spec.md, components.md, checks.md, python-api.md. ``make reference`` runs it.
+"""Writes the reference pages from the code (spec.md, components.md, checks.md, python-api.md) and the diagrams of all
+pages. ``make reference`` runs it.
 
 Text comes from ``Field(description=…)``, component records and docstrings: mend a page there, not in the page.
 """
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs.drawing import drawings
 from docs.signatures import api_page, plain
 from mmkit.discovery import discover
 from mmkit.registry import Component
@@ -24,8 +26,8 @@ Schema = dict[str, Any]
 
 
 def main() -> None:
-    """Write the pages."""
-    for name, text in pages().items():
+    """Write pages and diagrams."""
+    for name, text in {**pages(), **drawings()}.items():
         (HERE / name).write_text(text, "utf-8")
 
 

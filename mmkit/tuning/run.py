@@ -58,7 +58,9 @@ def tune(
     Args:
         spec: path of a YAML/JSON file, or a mapping.
         output: folder of the search; default ``train.output`` with ``-tune`` after it.
-        trials, metric, seed: in place of those of the spec.
+        trials: in place of the spec's number.
+        metric: in place of the spec's.
+        seed: in place of the spec's.
         say: receives one line of text at a time. step: as in ``mmkit.train``, and with ``trials`` for a stage.
 
     Raises:

@@ -29,6 +29,7 @@ import pytest
 import yaml
 
 import mmkit
+from docs.drawing import drawings
 from docs.generate import pages
 from mmkit.cli.app import main
 from mmkit.discovery.loader import discover
@@ -37,7 +38,7 @@ from mmkit.spec.schema import Spec
 made = functools.cache(pages)
 DOCS = Path(__file__).parents[2] / "docs"
 ELSEWHERE = {"cli.md", "bad-input.md", "performance.md"}  # pages with tests of their own
-PAGES = sorted(page for page in DOCS.glob("*.md") if page.name not in ELSEWHERE)
+PAGES = sorted(page for place in ("*.md", "theory/*.md") for page in DOCS.glob(place) if page.name not in ELSEWHERE)
 UNRUN = {*made(), "conformance.md"}  # pages that show fragments
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)
 
@@ -247,8 +248,12 @@ def anchors(markdown: str) -> list[str]:
 
 
 def test_generated_pages_are_those_of_the_code() -> None:
-    for name, text in made().items():
+    for name, text in {**made(), **drawings()}.items():
         assert (DOCS / name).read_text("utf-8") == text, f"{name} is out of date: run `make reference`"
+    assert {path.stem for path in (DOCS / "images").iterdir()} == {
+        "quickstart",
+        *(Path(name).stem for name in drawings()),
+    }
 
 
 def test_every_error_has_its_place_on_the_page() -> None:
