@@ -16,6 +16,7 @@ lint: env
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy mmkit
 	for p in image audio text tasks; do .venv/bin/mypy plugins/mmkit-$$p/mmkit_$$p || exit 1; done
+	.venv/bin/mypy examples/mmkit-ecg/mmkit_ecg
 	.venv/bin/lint-imports
 
 test: env .venv/.docs lint
