@@ -70,8 +70,6 @@ def tab(browser: Any, address: str, faults: list[str]) -> Iterator[Any]:
 
 def test_every_page_is_reached_by_links_and_fits_a_phone(tab: Any, address: str, site: Path, faults: list[str]) -> None:
     tab.set_viewport_size({"width": PHONE, "height": 800})
-    nothing = {"config": {"lang": ["en"], "separator": " ", "pipeline": []}, "docs": []}
-    tab.route("**/search_index.json", lambda route: route.fulfill(json=nothing))  # search has a test of its own
     ids: dict[str, set[str]] = {}
     links: set[tuple[str, str]] = set()
     waiting = [address]
