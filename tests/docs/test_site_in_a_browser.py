@@ -68,6 +68,7 @@ def tab(browser: Any, address: str, faults: list[str]) -> Iterator[Any]:
     context.close()
 
 
+@pytest.mark.slow
 def test_every_page_is_reached_by_links_and_fits_a_phone(tab: Any, address: str, site: Path, faults: list[str]) -> None:
     tab.set_viewport_size({"width": PHONE, "height": 800})
     ids: dict[str, set[str]] = {}
