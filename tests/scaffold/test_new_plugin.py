@@ -151,7 +151,9 @@ def test_a_licence_has_its_whole_text(licence: str, tmp_path: Path) -> None:
 def test_the_code_is_clean_whatever_it_is_called(kind: str, name: str, tmp_path: Path) -> None:
     made = new_plugin(name, kind, output=tmp_path / "project")
     for words in (("check", "--no-cache", "."), ("format", "--no-cache", "--check", ".")):
-        done = subprocess.run(["ruff", *words], capture_output=True, text=True, cwd=made.folder, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *words], capture_output=True, text=True, cwd=made.folder, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -33,7 +34,9 @@ def test_a_recipe_is_complete(recipe: Made) -> None:
     )
     for name in recipe.files:
         assert "{%" not in (recipe.folder / name).read_text("utf-8")
-    done = subprocess.run(["ruff", "check", "--isolated", "--no-cache", "."], cwd=recipe.folder, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "."], cwd=recipe.folder, check=False
+    )
     assert done.returncode == 0
 
 

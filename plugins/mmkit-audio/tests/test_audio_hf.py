@@ -49,7 +49,7 @@ def batch_of(encoder: Any, clips: Sequence[Any]) -> Any:
 def whisper(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     folder = tmp_path / "whisper"
-    config = {name: value for name, value in WHISPER.items() if name != "model_type"}
+    config = {name: value for name, value in WHISPER.items() if name != "model_type"} | {"encoder_layers": 2}
     WhisperForConditionalGeneration(WhisperConfig(**config)).save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
     return folder
