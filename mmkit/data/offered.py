@@ -8,7 +8,7 @@ from typing import Any
 from mmkit.errors import DataError, MmkitError, PluginError, SampleError
 from mmkit.interfaces.source import SourceContext
 from mmkit.spec.schema import DataSource
-from mmkit.wiring.graph import Placed, import_path
+from mmkit.wiring.graph import Placed
 
 
 class Indexed:
@@ -58,7 +58,7 @@ def offered_rows(placed: Placed, given: DataSource, root: Path) -> Any:
     who = f"source {placed.component.full_name!r}"
     context = SourceContext(root, given.split, given.streaming)
     try:
-        rows = import_path(placed.component.builder)(context, **placed.options())
+        rows = placed.build(context)
     except MmkitError:
         raise
     except Exception as error:

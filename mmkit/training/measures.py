@@ -7,7 +7,7 @@ from typing import Any
 from mmkit.errors import MmkitError, PluginError
 from mmkit.interfaces import BuildContext, Metric, RunContext
 from mmkit.model.model import Model
-from mmkit.wiring.graph import Placed, import_path
+from mmkit.wiring.graph import Placed
 
 
 def figures(model: Model, task: str, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
@@ -63,7 +63,7 @@ def callbacks(model: Model, output: Path, first: bool) -> list[Any]:
 
 def _made(placed: Placed, context: Any, wanted: type) -> Any:
     try:
-        made = import_path(placed.component.builder)(context, **placed.options())
+        made = placed.build(context)
     except MmkitError:
         raise
     except Exception as error:

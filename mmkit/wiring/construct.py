@@ -7,7 +7,7 @@ from typing import Any
 
 from mmkit.errors import MmkitError, PluginError, Problem, SpecError
 from mmkit.interfaces import Backbone, BuildContext, Encoder, Fittable, SoftAdapter, TaskHead, VocabularyAdapter
-from mmkit.wiring.graph import Placed, Plan, import_path
+from mmkit.wiring.graph import Placed, Plan
 
 INTERFACES: dict[str, type] = {
     "encoder": Encoder,
@@ -95,7 +95,7 @@ class _Constructor:
             folder = None
         context = BuildContext(assets=folder, load_weights=self.load_weights, **known)
         try:
-            built = import_path(component.builder)(context, **placed.options())
+            built = placed.build(context)
         except MmkitError:
             raise
         except Exception as error:

@@ -29,6 +29,10 @@ class Placed:
         """The config as keyword arguments for the builder."""
         return {name: getattr(self.config, name) for name in type(self.config).model_fields}
 
+    def build(self, context: Any) -> Any:
+        """What the builder gives, whatever it raises."""
+        return import_path(self.component.builder)(context, **self.options())
+
 
 @dataclass(frozen=True)
 class ModalityPlan:
