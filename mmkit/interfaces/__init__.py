@@ -2,6 +2,7 @@
 
 from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
 from mmkit.interfaces.backbone import Backbone, DecodingState
+from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
 from mmkit.interfaces.encoder import Encoder
 from mmkit.interfaces.head import Loss, Metric, TaskHead
@@ -13,9 +14,12 @@ __all__ = [
     "Backbone",
     "Batch",
     "BuildContext",
+    "CodeLayout",
+    "Codec",
     "DecodingState",
     "Encoder",
     "Fittable",
+    "Grammar",
     "HasAssets",
     "HasExample",
     "Item",

@@ -1,0 +1,222 @@
+"""Codec: a vocabulary of code numbers on a grid of places (pictures) or in frames (sound), in one or several codebooks."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, final, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mmkit.errors import MmkitError, SampleError
+from mmkit.interfaces.adapter import VocabularyAdapter
+
+
+@runtime_checkable
+class Grammar(Protocol):
+    """A vocabulary in which not every id may follow every other one. Generation chooses among those that may.
+
+    Attributes:
+        longest: most ids of one value, end id included; so many are generated where nothing else is asked for.
+        streams: ids that are predicted at once, from one hidden state; the model reads them as the sum of their rows.
+    """
+
+    longest: int
+    streams: int
+
+    def allowed(self, ids: Sequence[int]) -> Sequence[range]:
+        """The ids that may follow ``ids``, the end id among them where the value may end. Never empty; called for every
+        id that is generated."""
+
+
+@dataclass(frozen=True)
+class CodeLayout:
+    """How code numbers, Int["frames codebooks"], lie in one sequence of ids. A frame of a picture is a place of its grid, row
+    by row.
+
+    Codebook ``k`` has the ids from ``k * block`` on; then come the begin and the end id.
+
+    Attributes:
+        codes: numbers of one codebook, 0 … codes-1. codebooks: how many there are, coarse to fine.
+        longest_frames: most frames of one value. shortest_frames: fewest; equal for a fixed grid.
+        pattern: ``flat``: an id a step, the codebooks of a frame in turn. ``delay``: all codebooks at once, codebook k a
+            frame later than k-1, so that a fine code is predicted knowing the coarse ones of its frame (Copet et al. 2023,
+            MusicGen, figure 1); where there is no code stands one more id of the codebook, its last.
+    """
+
+    codes: int
+    codebooks: int = 1
+    longest_frames: int = 1
+    shortest_frames: int = 0
+    pattern: Literal["flat", "delay"] = "flat"
+
+    @property
+    def streams(self) -> int:
+        """Ids of one step."""
+        return self.codebooks if self.pattern == "delay" else 1
+
+    @property
+    def block(self) -> int:
+        """Ids of one codebook."""
+        return self.codes + (self.pattern == "delay")
+
+    @property
+    def size(self) -> int:
+        """All ids."""
+        return self.codebooks * self.block + 2
+
+    @property
+    def longest(self) -> int:
+        """Most ids of a value, those of the end included."""
+        steps = self.longest_frames + (self.codebooks - 1 if self.pattern == "delay" else 0)
+        return steps * self.codebooks + self.streams
+
+    def ids(self, codes: Int[Tensor, "frames codebooks"]) -> list[int]:
+        """Lay code numbers out.
+
+        Raises:
+            SampleError: another number of codebooks or frames, or a number that is no code.
+        """
+        if codes.dim() != 2 or codes.shape[1] != self.codebooks:
+            raise SampleError(f"the codes have the shape {list(codes.shape)}, wanted is [frames, {self.codebooks}]")
+        if not self.shortest_frames <= len(codes) <= self.longest_frames:
+            wanted = f"{self.shortest_frames} to {self.longest_frames}"
+            if self.shortest_frames == self.longest_frames:
+                wanted = str(self.longest_frames)
+            raise SampleError(f"the value has {len(codes)} frames of codes, {wanted} are allowed")
+        rows: list[list[int]] = codes.tolist()
+        wrong = next((number for row in rows for number in row if not 0 <= number < self.codes), None)
+        if wrong is not None:
+            raise SampleError(f"{wrong} is no code: they go from 0 to {self.codes - 1}; was a file of codes damaged?")
+        if self.pattern == "flat":
+            return [k * self.block + number for row in rows for k, number in enumerate(row)]
+        steps = range(len(rows) + self.codebooks - 1 if rows else 0)
+        return [self._delayed(rows, step, k) for step in steps for k in range(self.codebooks)]
+
+    def _delayed(self, rows: Sequence[Sequence[int]], step: int, k: int) -> int:
+        frame = step - k
+        return k * self.block + (rows[frame][k] if 0 <= frame < len(rows) else self.codes)
+
+    def frames(self, ids: Sequence[int]) -> list[list[int]]:
+        """The code numbers of ids, whole frames only; begin and end ids are passed over.
+
+        Raises:
+            MmkitError: an id that cannot stand where it does.
+        """
+        plain = [i for i in ids if i < self.size - 2]
+        of = [[i - k * self.block for i in plain[k :: self.codebooks]] for k in range(self.codebooks)]
+        steps = len(plain) // self.codebooks
+        if self.pattern == "delay":
+            of = [row[k:steps] for k, row in enumerate(of)]
+        count = max(0, min(len(row) for row in of)) if self.pattern == "delay" else steps
+        rows = [list(row) for row in zip(*(row[:count] for row in of), strict=True)]
+        if self.pattern == "delay":
+            end = next((at for at, row in enumerate(rows) if row[0] == self.codes), len(rows))
+            rows = rows[:end]
+        for at, row in enumerate(rows):
+            for k, number in enumerate(row):
+                if not 0 <= number < self.codes:
+                    raise MmkitError(
+                        f"id {number + k * self.block} cannot be the code of frame {at} in codebook {k}, whose ids go from "
+                        f"{k * self.block} to {k * self.block + self.codes - 1}"
+                    )
+        return rows
+
+    def allowed(self, ids: Sequence[int]) -> tuple[range, ...]:
+        """Ids that may follow: those of the codebook whose turn it is, and the end where a frame is whole."""
+        end, k = self.size - 1, len(ids) % self.codebooks
+        own = range(k * self.block, k * self.block + self.codes)
+        if self.pattern == "flat":
+            frames = len(ids) // self.codebooks
+            if k:
+                return (own,)
+            if frames >= self.longest_frames:
+                return (range(end, end + 1),)
+            return (own, range(end, end + 1)) if frames >= self.shortest_frames else (own,)
+        return self._allowed_delayed(ids, k, own)
+
+    def _allowed_delayed(self, ids: Sequence[int], k: int, own: range) -> tuple[range, ...]:
+        end, step = self.size - 1, len(ids) // self.codebooks
+        none = range(own.stop, own.stop + 1)
+        leading = ids[0 :: self.codebooks]
+        frames = next((at for at, i in enumerate(leading) if i == self.codes), None)
+        if k:
+            frame = step - k
+            return (own,) if frame >= 0 and (frames is None or frame < frames) else (none,)
+        if frames is not None:
+            return (none,) if step - frames < self.codebooks - 1 else (range(end, end + 1),)
+        if step >= self.longest_frames:
+            return (none,) if self.codebooks > 1 else (range(end, end + 1),)
+        if step < self.shortest_frames:
+            return (own,)
+        stop = range(end, end + 1) if step == 0 or self.codebooks == 1 else none
+        return (own, stop)
+
+
+class Codec(VocabularyAdapter):
+    """A modality written as code numbers. What it needs of a network it holds frozen: ``encode`` runs in data workers.
+
+    A sub-class gives ``layout``, ``quantize`` and ``restore``; ids, their grammar and their patterns are the layout's.
+
+    Attributes:
+        layout: number of codes, codebooks and frames, and their pattern.
+        grid: (rows, columns) of a picture's codes. frame_rate: frames a second of sound. One of them, or neither.
+    """
+
+    layout: CodeLayout
+    grid: tuple[int, int] | None = None
+    frame_rate: float | None = None
+
+    @abstractmethod
+    def quantize(self, raw: Any) -> Int[Tensor, "frames codebooks"]:
+        """Code numbers of one raw value.
+
+        Raises:
+            SampleError: the value cannot be read, or is empty.
+        """
+
+    @abstractmethod
+    def restore(self, codes: Int[Tensor, "frames codebooks"]) -> Any:
+        """The raw value of code numbers; of fewer frames than a whole value has, what is there."""
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Ids of all codebooks, begin and end."""
+        return self.layout.size
+
+    @property
+    def begin_id(self) -> int:  # type: ignore[override]
+        """The last but one."""
+        return self.layout.size - 2
+
+    @property
+    def end_id(self) -> int:  # type: ignore[override]
+        """The last."""
+        return self.layout.size - 1
+
+    @property
+    def longest(self) -> int:
+        """Most ids of a value."""
+        return self.layout.longest
+
+    @property
+    def streams(self) -> int:
+        """Ids of one step."""
+        return self.layout.streams
+
+    @final
+    def encode(self, raw: Any) -> list[int]:
+        """``quantize``, laid out."""
+        return self.layout.ids(self.quantize(raw))
+
+    @final
+    def decode(self, ids: Sequence[int]) -> Any:
+        """``restore`` of the whole frames."""
+        rows = self.layout.frames(ids)
+        return self.restore(torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.layout.codebooks))
+
+    @final
+    def allowed(self, ids: Sequence[int]) -> tuple[range, ...]:
+        """By the layout."""
+        return self.layout.allowed(ids)
