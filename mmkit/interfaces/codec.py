@@ -30,6 +30,11 @@ class Grammar(Protocol):
         id that is generated."""
 
 
+def streams_of(vocabulary: VocabularyAdapter) -> int:
+    """Ids of one step."""
+    return vocabulary.streams if isinstance(vocabulary, Grammar) else 1
+
+
 @dataclass(frozen=True)
 class CodeLayout:
     """How code numbers, Int["frames codebooks"], lie in one sequence of ids. A frame of a picture is a place of its grid, row
