@@ -62,7 +62,7 @@ class Preparer:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
         wanted, reference = None, None
         if planned.output is not None and (target or planned.output in row):
-            reference = self._value(planned.output, row)
+            reference = self._output(task, row)
             if target:
                 wanted = self._target(task, planned.output, reference)
         return Sample(task, tuple(parts), wanted, reference, address)
@@ -74,11 +74,30 @@ class Preparer:
             raise SampleError(f"column {column!r} is empty")
         return row[column]
 
+    def _output(self, task: str, row: Mapping[str, Any]) -> Any:
+        """The value of the output column; of a modality that files hold, as one that may be opened."""
+        planned = self.plan.tasks[task]
+        assert planned.output is not None
+        column, raw = planned.output, self._value(planned.output, row)
+        named = self.plan.spec.tasks[task].columns.get(column, column)
+        try:
+            return self._located(planned.output_modality or column if planned.spelt else named, raw)
+        except SampleError as error:
+            raise SampleError(f"column {column!r}: {error}") from None
+
+    def _located(self, modality: str, raw: Any) -> Any:
+        """A value whose strings are files, with its paths inside the data root; any other as it is."""
+        reader = self.processors.get(modality) or self.vocabularies.get(modality)
+        if self.root is None or reader is None or not reader.strings_are_paths:
+            return raw
+        data = self.plan.spec.data
+        return located(raw, self.root, data.urls if data else None)
+
     def _part(self, modality: str, column: str, row: Mapping[str, Any]) -> Ids | Media:
         raw = self._value(column, row)
         try:
             if modality in self.vocabularies:
-                return self._ids(modality, raw)
+                return self._ids(modality, self._located(modality, raw))
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
@@ -107,10 +126,7 @@ class Preparer:
         return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
 
     def _media(self, modality: str, raw: Any) -> Media:
-        processor = self.processors[modality]
-        if self.root is not None and processor.strings_are_paths:
-            data = self.plan.spec.data
-            raw = located(raw, self.root, data.urls if data else None)
+        processor, raw = self.processors[modality], self._located(modality, raw)
         cache = self.caches.get(modality)
         key = None if cache is None else content_key(raw, processor.strings_are_paths)
         rows = None if cache is None or key is None else cache.find(key)
