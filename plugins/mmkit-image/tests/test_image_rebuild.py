@@ -47,7 +47,7 @@ def test_target_drawn_is_the_picture(photo: Image.Image, channels: int, mode: st
     processor = ImageProcessor(16, (0.5,) * channels, (0.5,) * channels).with_rows(16)
     context = BuildContext(dims=(3,), processors=(processor,))
     head = build(context, **RebuildImageConfig(channels=[8, 8]).model_dump())
-    (drawn,) = head.pictures(head.target(photo).reshape(1, channels, 16, 16))
+    (drawn,) = head.prepared.pictures(head.target(photo).reshape(1, channels, 16, 16))
     assert (drawn.mode, drawn.size) == (mode, (16, 16))
     assert torch.equal(head.target(drawn), head.target(photo))
 
