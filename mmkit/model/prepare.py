@@ -67,9 +67,8 @@ class Preparer:
         wanted: Any = None
         reference: Any = None
         if planned.outputs and (target or all(column in row for column in planned.outputs)):
-            reference = {column: self._value(column, row) for column in planned.outputs}
-            if planned.output is not None:
-                reference = reference[planned.output]
+            found = {column: self._output(task, column, row) for column in planned.outputs}
+            reference = found if planned.written else found[planned.output or ""]
             if target:
                 wanted = self._target(task, ", ".join(planned.outputs), reference)
         whole = isinstance(self.vocabularies.get(planned.output_modality or ""), Grammar)
@@ -87,11 +86,28 @@ class Preparer:
             raise SampleError(f"column {column!r} is empty")
         return row[column]
 
+    def _output(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
+        """The value of an output column; of a modality that files hold, as one that may be opened."""
+        planned, raw = self.plan.tasks[task], self._value(column, row)
+        spelt = planned.outputs[column] if planned.spelt else None
+        try:
+            return self._located(spelt or self.plan.spec.tasks[task].columns.get(column, column), raw)
+        except SampleError as error:
+            raise SampleError(f"column {column!r}: {error}") from None
+
+    def _located(self, modality: str, raw: Any) -> Any:
+        """A value whose strings are files, with its paths inside the data root; any other as it is."""
+        reader = self.processors.get(modality) or self.vocabularies.get(modality)
+        if self.root is None or reader is None or not reader.strings_are_paths:
+            return raw
+        data = self.plan.spec.data
+        return located(raw, self.root, data.urls if data else None)
+
     def _part(self, modality: str, column: str, row: Mapping[str, Any]) -> Ids | Media:
         raw = self._value(column, row)
         try:
             if modality in self.vocabularies:
-                return self._ids(modality, raw, column)
+                return self._ids(modality, self._located(modality, raw), column)
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
@@ -138,10 +154,7 @@ class Preparer:
         return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids), isinstance(vocabulary, Grammar))
 
     def _media(self, modality: str, raw: Any) -> Media:
-        processor = self.processors[modality]
-        if self.root is not None and processor.strings_are_paths:
-            data = self.plan.spec.data
-            raw = located(raw, self.root, data.urls if data else None)
+        processor, raw = self.processors[modality], self._located(modality, raw)
         cache = self.caches.get(modality)
         key = None if cache is None else content_key(raw, processor.strings_are_paths)
         rows = None if cache is None or key is None else cache.find(key)

@@ -242,4 +242,6 @@ class _Constructor:
         task = self.plan.tasks[name]
         vocabulary = self.parts.vocabularies.get(task.output_modality or "")
         dims = tuple(self.parts.dims[node] for node in task.reads)
-        self.parts.heads[name] = self._build(task.head, dims=dims, vocabulary=vocabulary)
+        encoders = {f"{modality}.encoder": encoder for modality, encoder in self.parts.encoders.items()}
+        read = tuple(encoders[node].processor() if node in encoders else None for node in task.reads)
+        self.parts.heads[name] = self._build(task.head, dims=dims, processors=read, vocabulary=vocabulary)
