@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.interfaces.adapter import VocabularyAdapter
+from mmkit.interfaces.continuous import ContinuousAdapter
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BuildContext:
         generates: (backbone) whether a head decodes with it; without one, no output layer is needed.
         dims: (head) width of each node it reads, in order.
         vocabulary: (head) adapter of the output column, where that column is one of ids.
+        continuous: (head) adapter of the output column, where that column is one of vectors.
     """
 
     assets: Path | None = None
@@ -45,3 +47,4 @@ class BuildContext:
     generates: bool = True
     dims: tuple[int, ...] = ()
     vocabulary: VocabularyAdapter | None = None
+    continuous: ContinuousAdapter | None = None

@@ -6,13 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.errors import MmkitError, PluginError, Problem, SpecError
-from mmkit.interfaces import Backbone, BuildContext, Encoder, Fittable, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces import (
+    Backbone,
+    BuildContext,
+    ContinuousAdapter,
+    Encoder,
+    Fittable,
+    SoftAdapter,
+    TaskHead,
+    VocabularyAdapter,
+)
 from mmkit.wiring.graph import Placed, Plan
 
 INTERFACES: dict[str, type] = {
     "encoder": Encoder,
     "adapter": SoftAdapter,
     "vocabulary": VocabularyAdapter,
+    "continuous": ContinuousAdapter,
     "backbone": Backbone,
     "head": TaskHead,
 }
@@ -28,6 +38,7 @@ class Parts:
     """
 
     vocabularies: dict[str, VocabularyAdapter] = field(default_factory=dict)
+    continuous: dict[str, ContinuousAdapter] = field(default_factory=dict)
     encoders: dict[str, Encoder] = field(default_factory=dict)
     adapters: dict[str, SoftAdapter] = field(default_factory=dict)
     backbones: dict[str, Backbone] = field(default_factory=dict)
@@ -126,6 +137,10 @@ class _Constructor:
                 self.parts.vocabularies[name] = built
                 self.parts.offsets[name] = self.parts.vocabulary_size
                 self.parts.vocabulary_size += built.size
+            if modality.continuous:
+                written = self._build(modality.continuous)
+                self._fitted(modality.continuous, written, name)
+                self.parts.continuous[name] = written
         if self.problems:
             raise SpecError(self.problems)
 
@@ -215,6 +230,10 @@ class _Constructor:
 
     def _head(self, name: str) -> None:
         task = self.plan.tasks[name]
-        vocabulary = self.parts.vocabularies.get(task.output_modality or "")
-        dims = tuple(self.parts.dims[node] for node in task.reads)
-        self.parts.heads[name] = self._build(task.head, dims=dims, vocabulary=vocabulary)
+        output = task.output_modality or ""
+        self.parts.heads[name] = self._build(
+            task.head,
+            dims=tuple(self.parts.dims[node] for node in task.reads),
+            vocabulary=self.parts.vocabularies.get(output),
+            continuous=self.parts.continuous.get(output),
+        )

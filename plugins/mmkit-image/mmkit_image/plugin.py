@@ -17,7 +17,7 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
 
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Encoders of images."""
+    """Encoders of images, and how pictures are written."""
     return [
         _encoder(
             "timm",
@@ -29,6 +29,15 @@ def mmkit_components() -> list[Component]:
             "hf-vision", "hf_vision", "HfVisionConfig", "Any transformers vision tower (CLIP, SigLIP, DINOv2, ViT …)."
         ),
         _encoder("cnn", "cnn", "CnnConfig", "Small residual convolutional network, to learn from scratch."),
+        Component(
+            kind="continuous",
+            name="image-patches",
+            summary="A square picture as patches of its pixels, for heads that write vectors.",
+            builder="mmkit_image.patches:build",
+            config="mmkit_image.config:ImagePatchesConfig",
+            modality="image",
+            cases="mmkit_image.conformance:image_patches",
+        ),
     ]
 
 
