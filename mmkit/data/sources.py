@@ -189,7 +189,7 @@ def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[A
     for rows in sources:
         task = plan.tasks[rows.given.task]
         columns = {c for c, m in task.modality_of.items() if m == modality}
-        if task.output and task.output_modality == modality and task.written:
+        if task.output and task.output_modality == modality and task.by_adapter:
             columns.add(task.output)
         for row in rows:
             yield from (row[c] for c in sorted(columns) if row.get(c) is not None)

@@ -16,8 +16,10 @@ class ContinuousAdapter(ABC):
     Attributes:
         length: vectors of a value; the same for every value, shorter ones are filled up.
         dim: width of a vector.
+        strings_are_paths: as of a ``Processor``: a string in a data column names a file.
     """
 
+    strings_are_paths: bool = True
     length: int
     dim: int
 

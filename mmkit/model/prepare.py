@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.errors import MmkitError, PluginError, SampleError
-from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces import ContinuousAdapter, Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.cached import FeatureReader
 from mmkit.model.content import content_key, item_key
@@ -31,6 +31,7 @@ class Preparer:
     root: Path | None = None
     literals: dict[str, Ids] = field(default_factory=dict)
     caches: Mapping[str, FeatureReader] = field(default_factory=dict)
+    continuous: Mapping[str, ContinuousAdapter] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -41,7 +42,7 @@ class Preparer:
         adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
         heads = {name: weightless(head) for name, head in parts.heads.items()}
         known = (parts.vocabularies, parts.offsets, adapters, heads)
-        return cls(plan, processors, *known, root, caches=caches or {})
+        return cls(plan, processors, *known, root, caches=caches or {}, continuous=parts.continuous)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Components travel as bytes: a plugin that is lost in a worker is told there, and does not end the worker."""
@@ -62,7 +63,7 @@ class Preparer:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
         wanted, reference = None, None
         if planned.output is not None and (target or planned.output in row):
-            reference = self._value(planned.output, row)
+            reference = self._output(task, row)
             if target:
                 wanted = self._target(task, planned.output, reference)
         return Sample(task, tuple(parts), wanted, reference, address)
@@ -73,6 +74,24 @@ class Preparer:
         if row[column] is None:
             raise SampleError(f"column {column!r} is empty")
         return row[column]
+
+    def _output(self, task: str, row: Mapping[str, Any]) -> Any:
+        """The value of the output column; of a modality that files hold, as one that may be opened."""
+        planned = self.plan.tasks[task]
+        assert planned.output is not None
+        column, raw = planned.output, self._value(planned.output, row)
+        try:
+            return self._located(planned.output_modality if planned.by_adapter else None, raw)
+        except SampleError as error:
+            raise SampleError(f"column {column!r}: {error}") from None
+
+    def _located(self, modality: str | None, raw: Any) -> Any:
+        """A value whose strings are files, with its paths inside the data root; any other as it is."""
+        reader: Any = self.processors.get(modality or "") or self.continuous.get(modality or "")
+        if self.root is None or reader is None or not reader.strings_are_paths:
+            return raw
+        data = self.plan.spec.data
+        return located(raw, self.root, data.urls if data else None)
 
     def _part(self, modality: str, column: str, row: Mapping[str, Any]) -> Ids | Media:
         raw = self._value(column, row)
@@ -107,10 +126,7 @@ class Preparer:
         return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
 
     def _media(self, modality: str, raw: Any) -> Media:
-        processor = self.processors[modality]
-        if self.root is not None and processor.strings_are_paths:
-            data = self.plan.spec.data
-            raw = located(raw, self.root, data.urls if data else None)
+        processor, raw = self.processors[modality], self._located(modality, raw)
         cache = self.caches.get(modality)
         key = None if cache is None else content_key(raw, processor.strings_are_paths)
         rows = None if cache is None or key is None else cache.find(key)

@@ -91,7 +91,8 @@ class Registry:
 
     def _unknown(self, kinds: Sequence[str], name: str) -> str:
         elsewhere = [c for c in self.components if c.name == name]
-        wanted = " or ".join(NOUNS.get(kind, kind) for kind in kinds)
+        nouns = [NOUNS.get(kind, kind) for kind in kinds]
+        wanted = " or ".join([part for part in (", ".join(nouns[:-1]), nouns[-1]) if part])
         if elsewhere:
             kind = NOUNS.get(elsewhere[0].kind, elsewhere[0].kind)
             article = "an" if kind[0] in "aeiou" else "a"

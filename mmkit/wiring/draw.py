@@ -94,7 +94,7 @@ def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
                 queue.append(source)
         if not reads:
             found += _stream(plan, task, node)
-    if task.written and task.output_modality is not None:
+    if task.by_adapter and task.output_modality is not None:
         found.append(Arrow(f"{task.output_modality}.adapter", task.head.node, spells=True))
     return found
 

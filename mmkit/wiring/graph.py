@@ -77,7 +77,7 @@ class TaskPlan:
         return self.head.component.autoregressive or self.head.component.spells
 
     @property
-    def written(self) -> bool:
+    def by_adapter(self) -> bool:
         """Whether the output column is written by the adapter of its modality, as ids or as vectors."""
         return self.spelt or self.head.component.continuous
 
