@@ -94,7 +94,7 @@ class Flow(TaskHead):
             return self.network(x, times, condition).float()
         nothing = self.reader.without(condition, torch.ones(len(x), dtype=torch.bool, device=x.device))
         both = self.network(torch.cat([x, x]), torch.cat([times, times]), condition.joined(nothing)).float()
-        return guided(*both.chunk(2), self.guidance)
+        return guided(both[: len(x)], both[len(x) :], self.guidance)
 
     def _noise(self, seed: int) -> Float[Tensor, "n width"]:
         """From a generator of its own, on the CPU: the same on every device."""

@@ -100,9 +100,9 @@ class Layer(nn.Module):
         return x + gate2 * self.feedforward(_moved(self.norm(x), shift2, scale2))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        parts = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
         seen = None if mask is None else mask[:, None, None]
-        return functional.scaled_dot_product_attention(*parts, attn_mask=seen).transpose(1, 2).flatten(2)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).flatten(2)
 
 
 class VelocityNet(nn.Module):
