@@ -36,8 +36,10 @@ class VocabularyAdapter(ABC):
         size: number of ids, 0 … size-1, begin and end included.
         begin_id: starts a generated sequence.
         end_id: ends one.
+        strings_are_paths: as of a ``Processor``; False for text.
     """
 
+    strings_are_paths: bool = False
     size: int
     begin_id: int
     end_id: int

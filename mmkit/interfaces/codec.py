@@ -162,8 +162,10 @@ class Codec(VocabularyAdapter):
     Attributes:
         layout: number of codes, codebooks and frames, and their pattern.
         grid: (rows, columns) of a picture's codes. frame_rate: frames a second of sound. One of them, or neither.
+        strings_are_paths: True: a picture or a sound may be given as a file.
     """
 
+    strings_are_paths = True
     layout: CodeLayout
     grid: tuple[int, int] | None = None
     frame_rate: float | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmkit.interfaces.adapter import VocabularyAdapter
 from mmkit.interfaces.continuous import ContinuousAdapter
+from mmkit.interfaces.processor import Processor
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BuildContext:
         vocabulary_size: (backbone) rows needed in the embedding table; 0 where no modality has ids.
         generates: (backbone) whether a head decodes with it; without one, no output layer is needed.
         dims: (head) width of each node it reads, in order.
+        processors: (head) processor of each node it reads, in order; None where the node is no encoder.
         vocabulary: (head) adapter of the output column, where that column is one of ids.
         continuous: (head) adapter of the output column, where that column is one of vectors.
     """
@@ -46,5 +48,6 @@ class BuildContext:
     vocabulary_size: int = 0
     generates: bool = True
     dims: tuple[int, ...] = ()
+    processors: tuple[Processor | None, ...] = ()
     vocabulary: VocabularyAdapter | None = None
     continuous: ContinuousAdapter | None = None

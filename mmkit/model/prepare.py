@@ -80,14 +80,15 @@ class Preparer:
         planned = self.plan.tasks[task]
         assert planned.output is not None
         column, raw = planned.output, self._value(planned.output, row)
+        named = self.plan.spec.tasks[task].columns.get(column, column)
         try:
-            return self._located(planned.output_modality if planned.by_adapter else None, raw)
+            return self._located(planned.output_modality or column if planned.by_adapter else named, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
 
-    def _located(self, modality: str | None, raw: Any) -> Any:
+    def _located(self, modality: str, raw: Any) -> Any:
         """A value whose strings are files, with its paths inside the data root; any other as it is."""
-        reader: Any = self.processors.get(modality or "") or self.continuous.get(modality or "")
+        reader = self.processors.get(modality) or self.vocabularies.get(modality) or self.continuous.get(modality)
         if self.root is None or reader is None or not reader.strings_are_paths:
             return raw
         data = self.plan.spec.data
@@ -97,7 +98,7 @@ class Preparer:
         raw = self._value(column, row)
         try:
             if modality in self.vocabularies:
-                return self._ids(modality, raw)
+                return self._ids(modality, self._located(modality, raw))
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None

@@ -102,7 +102,9 @@ class Evaluation:
         return [*_spread(right, count - len(failures)), *failures]
 
     def _is_media(self, task: str, column: str) -> bool:
-        return self.model.plan.modalities[self.model.plan.tasks[task].modality_of[column]].encoder is not None
+        name = self.model.plan.tasks[task].modality_of[column]
+        vocabulary = self.model.vocabularies.get(name)
+        return vocabulary is None or vocabulary.strings_are_paths
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], tuple[Rows, int]]:

@@ -231,9 +231,11 @@ class _Constructor:
     def _head(self, name: str) -> None:
         task = self.plan.tasks[name]
         output = task.output_modality or ""
+        encoders = {f"{modality}.encoder": encoder for modality, encoder in self.parts.encoders.items()}
         self.parts.heads[name] = self._build(
             task.head,
             dims=tuple(self.parts.dims[node] for node in task.reads),
+            processors=tuple(encoders[node].processor() if node in encoders else None for node in task.reads),
             vocabulary=self.parts.vocabularies.get(output),
             continuous=self.parts.continuous.get(output),
         )

@@ -49,6 +49,48 @@ def cnn() -> list[Case]:
     return [Case({"image_size": 16, "channels": [8, 8]}, raws=_raws, bad=_bad)]
 
 
+_FSQ = {"image_size": 16, "channels": [8, 8], "levels": [5, 5, 5]}
+_REBUILD = {"channels": [8, 8]}
+_TOKENIZER = {
+    "mmkit": 1,
+    "modalities": {"image": {"encoder": {"use": "image/fsq-image", **_FSQ}}},
+    "tasks": {"rebuild": {"input": "{image}", "output": "{image}", "head": {"use": "image/rebuild-image", **_REBUILD}}},
+}
+
+
+def fsq_image() -> list[Case]:
+    """A grid of 4 × 4."""
+    return [Case(_FSQ, raws=_raws, bad=_bad)]
+
+
+def rebuild_image() -> list[Case]:
+    """Beside the encoder whose input it rebuilds; and alone, told the size."""
+    rows = [{"image": _pixels(16, 16)}, {"image": _pixels(20, 30)}, {"image": _pixels(9, 40)}]
+    alone = {**_REBUILD, "image_size": 16, "in_channels": 3}
+    return [
+        Case(alone, raws=_raws, bad=_bad, spec=_TOKENIZER, rows=rows, features=16),
+        Case({**alone, "loss": "mae"}, raws=_raws, bad=_bad, spec=_TOKENIZER, rows=rows, features=16, name="mae"),
+    ]
+
+
+def image_codes() -> list[Case]:
+    """A tokenizer with random weights."""
+
+    def saved(folder: Path) -> dict[str, Any]:
+        import mmkit
+
+        if not (folder / "codec").is_dir():
+            mmkit.build(_TOKENIZER).save(folder / "codec")
+        return {"codec": folder / "codec"}
+
+    return [Case(saved, raws=_raws, bad=_bad, same=_alike)]
+
+
+def _alike(got: Any, wanted: Any) -> bool:
+    """Codes lose something, random weights most of it: a picture is given for a picture."""
+    return isinstance(got, Image.Image) and got.size == (16, 16)
+
+
 def timm() -> list[Case]:
     """A stage of a ResNet, and a pooled row."""
     return [

@@ -121,6 +121,11 @@ class ImageProcessor(Processor):
         side = self.image_size
         return f"picture of {side} × {side} pixels", np.zeros((side, side, 3), dtype=np.uint8)
 
+    def plain(self, pixels: Float[Tensor, "items channels high wide"]) -> Float[Tensor, "items channels high wide"]:
+        """Normalised pixels on the scale 0 … 1 again."""
+        scale, shift = _constants(self.mean, self.std)
+        return (pixels - shift) / (scale * 255)
+
     def with_rows(self, rows: int) -> "ImageProcessor":
         """The same for an encoder that gives this many rows."""
         return replace(self, rows=rows)
