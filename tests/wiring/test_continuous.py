@@ -1,6 +1,7 @@
 """Modalities of vectors: where a spec may name them, what is wired, what is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,23 @@ def test_a_template_needs_a_vocabulary_beside_it(spec: dict[str, Any], problems:
         "tasks.draw.input: the template has text of its own, but no modality of the spec is a vocabulary\n"
         "    fix: add a modality such as text: {adapter: {use: bpe}}, or leave only {columns}"
     ]
+
+
+def test_a_file_of_the_output_stays_inside_the_data_folder(
+    spec: dict[str, Any], picture: Callable[..., bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    for place in ("data/in.png", "out.png"):
+        (tmp_path / place).write_bytes(picture())
+    prepare = mmkit.build(spec, fit={"text": ["Draw a"]}).preparer(tmp_path / "data")
+    target = prepare("draw", {"text": "a", "image": "in.png"}).target
+    assert target is not None
+    assert tuple(target.shape) == (8 * 8 * 3,)
+    with pytest.raises(mmkit.SampleError) as error:
+        prepare("draw", {"text": "a", "image": "../out.png"})
+    assert str(error.value) == (
+        f"column 'image': '../out.png' leaves the data folder {tmp_path / 'data'}; put the file inside it, or set data.root"
+    )
 
 
 def test_the_picture_of_the_graph_shows_who_writes(spec: dict[str, Any]) -> None:
