@@ -20,8 +20,8 @@ def figures(model: Model, task: str, predictions: Sequence[Any], references: Seq
     for metric in model.parts.heads[task].metrics():
         metric.update(predictions, references)
         found.update(metric.compute())
-    output = model.plan.tasks[task].output_modality
-    context = BuildContext(vocabulary=model.vocabularies.get(output) if output else None)
+    output = model.plan.tasks[task].output_modality or ""
+    context = BuildContext(vocabulary=model.vocabularies.get(output), continuous=model.parts.continuous.get(output))
     for index in range(len(model.plan.spec.tasks[task].metrics)):
         placed = model.plan.beside_at(("tasks", task, "metrics", index))
         given = _measured(placed, _made(placed, context, Metric), predictions, references)
