@@ -20,7 +20,7 @@ def sort_out(model: "Model", task: str, free: Mapping[str, str]) -> tuple[dict[s
     from mmkit.model.generate import OPTIONS
 
     planned, head = model.plan.tasks[task], model.parts.heads[task]
-    allowed = [name for name in head.options() if name in OPTIONS] if head.autoregressive else []
+    allowed = [name for name in head.options() if name in OPTIONS]
     columns: dict[str, str] = {}
     options: dict[str, str] = {}
     for given, value in free.items():

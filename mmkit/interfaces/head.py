@@ -37,12 +37,15 @@ class TaskHead(nn.Module, ABC):
         autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); it
             then learns from ``Scores``.
         reads_count: how many nodes it reads (2 for a contrastive head).
+        draws: predictions are random; ``predict`` then also takes ``seeds``, one a sample, and ``options`` gives the ``seed``
+            of all that have none. The same seed gives the same prediction, alone and in a batch.
         input_dropout: how often a training sample's columns are left out of its prompt, so that the model also knows
             the prompt without them (classifier-free guidance, Ho & Salimans 2022).
     """
 
     autoregressive: bool = False
     reads_count: int = 1
+    draws: bool = False
     input_dropout: float = 0.0
 
     @abstractmethod

@@ -95,7 +95,8 @@ class Decoder:
         count = len(prompt) if self.guidance is None else len(prompt) // 2
         device, begin = prompt.device, self.vocabulary.begin_id
         last = torch.full((count * self.streams,), begin, device=device)
-        generators = [torch.Generator().manual_seed(int(options["seed"])) for _ in range(count)]
+        seeds = options["seed"] if isinstance(options["seed"], list) else [options["seed"]] * count
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         state = self.backbone.prefill(prompt)
         rows: list[list[int]] = [[] for _ in range(count)]
         batch, done = list(range(count)), set[int]()

@@ -2,13 +2,13 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmkit.errors import MmkitError, nearest
-from mmkit.interfaces import Grammar
+from mmkit.interfaces import Grammar, TaskHead
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.decoder import Decoder
 from mmkit.ragged import Ragged, cat
@@ -37,13 +37,39 @@ def predict_batch(model: "Model", task: str, batch: PackedBatch, **options: Any)
     run, planned, head = Run(model, batch), model.plan.tasks[task], model.parts.heads[task]
     samples = list(range(len(batch.tasks)))
     if not head.autoregressive:
-        if options:
-            raise MmkitError(f"task {task!r} takes no options, got: {', '.join(options)}")
-        return head.predict([run.read(node, samples) for node in planned.reads])
+        odd = [name for name in options if name != "seed" or not head.draws]
+        if odd:
+            raise MmkitError(f"task {task!r} takes no options{' but seed' * head.draws}, got: {', '.join(odd)}")
+        features = [run.read(node, samples) for node in planned.reads]
+        given = {"seeds": seeds_of(options["seed"], len(samples))} if options else {}
+        return head.predict(features, **given)
     decoder, prompt, chosen = prepared(run, task, options)
     ids = decoder.beam(prompt, chosen) if chosen["beams"] > 1 else decoder.sample(prompt, chosen)
     say_cut(decoder, task, len(samples), chosen)
     return head.predict([Ragged.of([torch.tensor(sequence, dtype=torch.int64) for sequence in ids])])
+
+
+def seeds_of(given: Any, count: int) -> list[int]:
+    """One seed a sample: the same for all, or those of a list.
+
+    Raises:
+        MmkitError: something else, or a list of another length.
+    """
+    seeds = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * count
+    if len(seeds) != count:
+        raise MmkitError(f"seed names {len(seeds)} seeds for {count} samples; give one number, or one a sample")
+    odd = next((seed for seed in seeds if not isinstance(seed, int) or isinstance(seed, bool)), None)
+    if odd is not None:
+        raise MmkitError(f"decoding option 'seed' is a whole number, or a list of them, got {odd!r}")
+    return seeds
+
+
+def seeds_of_rows(head: TaskHead, rows: Sequence[int]) -> dict[str, list[int]]:
+    """The option that draws every row of an evaluation for itself; nothing where nothing is drawn."""
+    options = head.options()
+    if not (head.draws or options.get("temperature")):
+        return {}
+    return {"seed": [int(options.get("seed", 0)) + row for row in rows]}
 
 
 def prepared(run: "Run", task: str, options: Mapping[str, Any]) -> tuple[Decoder, Ragged, dict[str, Any]]:
@@ -56,7 +82,8 @@ def prepared(run: "Run", task: str, options: Mapping[str, Any]) -> tuple[Decoder
     planned, head = model.plan.tasks[task], model.parts.heads[task]
     chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
     chosen.update(options)
-    _check(chosen)
+    _check({key: value for key, value in chosen.items() if key != "seed"})
+    chosen["seed"] = seeds_of(chosen["seed"], len(run.batch.tasks))
     name = planned.output_modality
     assert name is not None
     vocabulary, node, samples = model.vocabularies[name], planned.reads[0], list(range(len(run.batch.tasks)))
@@ -107,7 +134,6 @@ _LEGAL: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "top_p": ("a number above 0, at most 1, or None", lambda v: 0 < v <= 1),
     "length_penalty": ("a number", math.isfinite),
     "guidance": ("a number, 0 or more", lambda v: 0 <= v < math.inf),
-    "seed": ("a whole number", lambda v: isinstance(v, int)),
 }
 
 

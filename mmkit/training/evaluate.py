@@ -13,7 +13,7 @@ from mmkit.data.loading import Quarantine, loader, open_all
 from mmkit.data.sources import Rows
 from mmkit.errors import MmkitError
 from mmkit.model.checkpoint import load
-from mmkit.model.generate import predict_batch
+from mmkit.model.generate import predict_batch, seeds_of_rows
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
 from mmkit.training.measures import figures
@@ -92,7 +92,9 @@ def _see(
         batch = cpu_batch.to(model.device)
         value, number = model(batch)["losses"][task]
         seen.total, seen.count = seen.total + float(value), seen.count + number
-        seen.found += zip(predict_batch(model, task, batch), batch.references, batch.addresses, strict=True)
+        numbers = range(len(seen.found), len(seen.found) + len(batch.tasks))
+        seeds = seeds_of_rows(model.parts.heads[task], [ranks.rank + ranks.world * number for number in numbers])
+        seen.found += zip(predict_batch(model, task, batch, **seeds), batch.references, batch.addresses, strict=True)
         if step:
             step(task, len(seen.found), len(seen.found) if rows.given.streaming else len(rows))
 

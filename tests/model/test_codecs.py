@@ -70,6 +70,21 @@ def test_values_are_the_same_alone_and_in_a_batch(make: Any, pattern: str, optio
         assert model.predict(task, ROWS * 3, **options) == [model.predict(task, row, **options) for row in ROWS] * 3
 
 
+def test_every_sample_may_have_a_seed_of_its_own(make: Any) -> None:
+    model, row = make(), ROWS[0]
+    drawn = model.predict("draw", [row] * 4, temperature=2.0, seed=[0, 1, 2, 1])
+    assert drawn == [model.predict("draw", row, temperature=2.0, seed=seed) for seed in (0, 1, 2, 1)]
+    assert drawn[0] != drawn[1]
+
+
+def test_an_evaluation_draws_every_row_for_itself(make: Any, write_rows: Callable[..., Any]) -> None:
+    model = make(head={"temperature": 2.0, "seed": 5})
+    spec = {**model.plan.source.data, "data": {"test": [{"task": "draw", "path": str(write_rows([ROWS[0]] * 3))}]}}
+    model = mmkit.build(spec, fit={"text": ["draw say", *PICTURES]}, seed=0)
+    drawn = mmkit.evaluate(model, batch_size=2)["draw"].predictions
+    assert drawn == [model.predict("draw", ROWS[0], seed=seed) for seed in (5, 6, 7)]
+
+
 def test_the_codebooks_of_a_step_are_predicted_from_one_state(make: Any) -> None:
     """The loss by hand: the rows of a step's ids are summed, and each id is scored by the state before it."""
     model = make("delay").eval()

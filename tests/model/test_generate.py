@@ -173,7 +173,8 @@ def test_the_begin_id_is_never_generated(mood: dict[str, Any]) -> None:
         ({"top_k": True}, "decoding option 'top_k' is a whole number above 0, or None, got True"),
         ({"top_p": 1.5}, "decoding option 'top_p' is a number above 0, at most 1, or None, got 1.5"),
         ({"length_penalty": float("inf")}, "decoding option 'length_penalty' is a number, got inf"),
-        ({"seed": 0.5}, "decoding option 'seed' is a whole number, got 0.5"),
+        ({"seed": [1, 2]}, "seed names 2 seeds for 4 samples; give one number, or one a sample"),
+        ({"seed": 0.5}, "decoding option 'seed' is a whole number, or a list of them, got 0.5"),
         (
             {"beams": 2, "temperature": 1.0},
             "decoding options beams > 1 and temperature > 0 exclude each other: beam search does not sample",

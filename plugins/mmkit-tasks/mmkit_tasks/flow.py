@@ -1,6 +1,6 @@
 """Flow matching: the vectors of the output column, made out of noise in a few steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,8 @@ class Flow(TaskHead):
     Attributes:
         steps, solver, guidance, seed: how values are made; may be changed at any time.
     """
+
+    draws = True
 
     def __init__(
         self,
@@ -100,6 +102,10 @@ class Flow(TaskHead):
         """From a generator of its own, on the CPU: the same on every device."""
         shape = (self.continuous.length, self.continuous.dim)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    def options(self) -> Mapping[str, Any]:
+        """The seed of values that are given none."""
+        return {"seed": self.seed}
 
     def metrics(self) -> list[Metric]:
         """None of its own: what is like a picture or a sound is for the task's `metrics` to say."""
