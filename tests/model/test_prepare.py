@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,43 @@ def test_it_travels_to_a_worker_without_losing_anything(preparer: Preparer, row:
             assert isinstance(one, Ids) == isinstance(other, Ids)
             if isinstance(one, Media) and isinstance(other, Media):
                 assert all(one.item[name].equal(other.item[name]) for name in one.item)
+
+
+@pytest.fixture
+def rebuilding(picture: Callable[..., bytes], tmp_path: Path) -> Preparer:
+    """Pictures to pictures and to labels, in a data folder with ``a.png``."""
+    fsq = {"use": "fsq-image", "image_size": 8, "channels": [4]}
+    head = {"use": "rebuild-image", "channels": [4]}
+    spec = {
+        "mmkit": 1,
+        "modalities": {"image": {"encoder": fsq}},
+        "tasks": {
+            "rebuild": {"input": "{image}", "output": "{image}", "head": head},
+            "mend": {"input": "{image}", "output": "{whole}", "columns": {"whole": "image"}, "head": head},
+            "name": {"input": "{image}", "output": "{label}", "head": {"use": "classify", "labels": ["a.png", "b"]}},
+        },
+    }
+    (tmp_path / "a.png").write_bytes(picture())
+    return mmkit.build(spec).preparer(tmp_path)
+
+
+@pytest.mark.parametrize(("task", "column"), [("rebuild", "image"), ("mend", "whole")])
+def test_output_of_an_encoded_modality_is_a_file_of_the_data_folder(
+    rebuilding: Preparer, tmp_path: Path, task: str, column: str
+) -> None:
+    sample = rebuilding(task, {"image": "a.png", "whole": "a.png"})
+    assert sample.reference == tmp_path / "a.png"
+    assert sample.target is not None
+    assert sample.target.shape == (3 * 8 * 8,)
+    (media,) = sample.parts
+    assert isinstance(media, Media)
+    assert sample.target.equal(media.item["pixels"].flatten())
+    message = (
+        rf"^column '{column}': '\.\./b\.png' leaves the data folder .*; put the file inside it, or set data\.root$"
+    )
+    with pytest.raises(mmkit.SampleError, match=message):
+        rebuilding(task, {"image": "a.png", "whole": "a.png", column: "../b.png"})
+
+
+def test_label_is_never_a_file(rebuilding: Preparer) -> None:
+    assert rebuilding("name", {"image": "a.png", "label": "a.png"}).reference == "a.png"

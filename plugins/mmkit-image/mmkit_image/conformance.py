@@ -58,9 +58,14 @@ _TOKENIZER = {
 }
 
 
+_ROUNDED = {
+    "runs_in_bfloat16": "a number near the border between two levels is rounded to either; codes are made in float32"
+}
+
+
 def fsq_image() -> list[Case]:
     """A grid of 4 × 4."""
-    return [Case(_FSQ, raws=_raws, bad=_bad)]
+    return [Case(_FSQ, raws=_raws, bad=_bad, waive=_ROUNDED)]
 
 
 def rebuild_image() -> list[Case]:

@@ -92,11 +92,11 @@ class HfImageCodes(Codec):
 def build(
     context: BuildContext,
     *,
+    max_megapixels: float,
     path: Path | None,
     hub: str | None,
     image_size: int | None,
     resize: Literal["squash", "crop", "pad"] | None,
-    max_megapixels: float,
 ) -> HfImageCodes:
     """The tokenizer of a folder or of the hub."""
     source: Path | str | None = context.assets or path or hub

@@ -121,7 +121,7 @@ def test_scores_of_equal_pictures_are_finite_and_of_no_pictures_none(photo: Imag
 
 
 def test_scores_refuse_a_picture_of_another_size(photo: Image.Image) -> None:
-    message = "^a picture of 512 × 606 pixels cannot be compared with one of 24 × 24$"
+    message = "^a picture of 512 × 600 pixels cannot be compared with one of 24 × 24$"
     with pytest.raises(PluginError, match=message):
         PictureScores(ImageProcessor(24, HALF, HALF)).update([photo], [photo])
 
