@@ -14,7 +14,7 @@ from mmkit.errors import (
     TrainingError,
 )
 from mmkit.registry.component import API_VERSION, Component
-from mmkit.registry.offers import Command, Migration, ReportSection
+from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Loss,
         Metric,
         Processor,
+        RowMetric,
         RowSource,
         RunContext,
         Scores,
@@ -74,6 +75,7 @@ _LAZY = {
             "Loss",
             "Metric",
             "Processor",
+            "RowMetric",
             "RowSource",
             "RunContext",
             "Scores",
@@ -128,7 +130,9 @@ __all__ = [
     "Problem",
     "Processor",
     "Ragged",
+    "Renderer",
     "ReportSection",
+    "RowMetric",
     "RowSource",
     "RunContext",
     "SampleError",

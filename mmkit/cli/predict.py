@@ -13,7 +13,7 @@ from mmkit.cli.freely import META
 from mmkit.cli.model import Device, Folder, open_model, tasks_of
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
-from mmkit.cli.prediction import Predictor, Write, write_answers
+from mmkit.cli.prediction import Predictor, Write, homeless, write_answers
 from mmkit.cli.rows import from_file, from_text
 from mmkit.cli.words import in_words
 from mmkit.errors import MmkitError, nearest
@@ -39,6 +39,12 @@ def predict(
         typer.Option(help="Folder that the media of --rows are in; default: that of the file."),
     ] = None,
     output: Annotated[Optional[Path], typer.Option(help="Write into this file instead of stdout.")] = None,  # noqa: UP045
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FOLDER", help="Folder for answers that are files: pictures, sounds …; default: this one."
+        ),
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on after a bad row of --rows.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of --rows at once.")] = 16,
     engine: Annotated[
@@ -56,6 +62,7 @@ def predict(
     Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
+    from mmkit.model.rendering import Files, makes_files
 
     free: dict[str, str] = context.meta[META]
     chosen = engines.Engine(engine, workers, batch_size, device)
@@ -71,7 +78,7 @@ def predict(
             given |= columns
             _complete(model, task, given)
             shown.wait("predicting")
-            result = model.predict(task, given, **options)
+            result = Files(out or Path(), task).saved(model.predict(task, given, **options))
     if many is None:
         with _writer(output) as write:
             write(to_json({"prediction": result}) if as_json else in_words(result))
@@ -79,7 +86,10 @@ def predict(
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
     assert rows is not None
-    answers = chosen.answers(Predictor(model, task, options, _root(root, rows)), folder, rows, many[0])
+    if out is None and makes_files(model.plan, task):
+        raise homeless(task)
+    files = None if out is None else Files(out.absolute(), task, out)
+    answers = chosen.answers(Predictor(model, task, options, _root(root, rows), files), folder, rows, many[0])
     with closing(answers), _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
         write_answers(answers, many[1], skip_bad, write, shown)
 

@@ -167,6 +167,7 @@ class Codec(VocabularyAdapter):
     layout: CodeLayout
     grid: tuple[int, int] | None = None
     frame_rate: float | None = None
+    strings_are_paths = True
 
     @abstractmethod
     def quantize(self, raw: Any) -> Int[Tensor, "frames codebooks"]:

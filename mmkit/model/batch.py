@@ -50,7 +50,7 @@ class Sample:
 
     Attributes:
         target: ids or values; None for prediction. reference: the raw output column, for metrics.
-        address: where the row came from (``file:row``).
+        address: where the row came from (``file:row``). columns: those of the row that metrics want.
     """
 
     task: str
@@ -58,6 +58,7 @@ class Sample:
     target: Tensor | None = None
     reference: Any = None
     address: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class PackedBatch:
     bad: tuple[BadSample, ...] = ()
     denominators: Mapping[str, int] = field(default_factory=dict)
     cached: dict[str, CachedItems] = field(default_factory=dict)
+    columns: tuple[Mapping[str, Any], ...] = ()
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Move every tensor; lengths stay on the CPU."""
@@ -148,6 +150,7 @@ def pack(
         targets=targets,
         references=tuple(s.reference for s in good),
         addresses=tuple(s.address for s in good),
+        columns=tuple(s.columns for s in good),
         bad=tuple(s for s in samples if isinstance(s, BadSample)),
         denominators=_counts(tasks, targets, autoregressive),
     )

@@ -31,6 +31,7 @@ class Preparer:
     root: Path | None = None
     literals: dict[str, Ids] = field(default_factory=dict)
     caches: Mapping[str, FeatureReader] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -62,10 +63,31 @@ class Preparer:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
         wanted, reference = None, None
         if planned.output is not None and (target or planned.output in row):
-            reference = self._value(planned.output, row)
+            reference = self._read(task, planned.output, row)
             if target:
                 wanted = self._target(task, planned.output, reference)
-        return Sample(task, tuple(parts), wanted, reference, address)
+        columns = {column: self._read(task, column, row) for column in self.kept}
+        return Sample(task, tuple(parts), wanted, reference, address, columns)
+
+    def _read(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
+        """A column that no template reads, a path of media in it resolved."""
+        planned, given = self.plan.tasks[task], self.plan.spec.tasks[task].columns
+        modality = planned.modality_of.get(column) or given.get(column, column)
+        if column == planned.output and planned.output_modality:
+            modality = planned.output_modality
+        try:
+            return self._located(modality, self._value(column, row))
+        except SampleError as error:
+            if column in row and row[column] is not None:
+                raise SampleError(f"column {column!r}: {error}") from None
+            raise
+
+    def _located(self, modality: str, raw: Any) -> Any:
+        reads = self.vocabularies.get(modality, self.processors.get(modality))
+        if self.root is None or reads is None or not reads.strings_are_paths:
+            return raw
+        data = self.plan.spec.data
+        return located(raw, self.root, data.urls if data else None)
 
     def _value(self, column: str, row: Mapping[str, Any]) -> Any:
         if column not in row:
@@ -78,7 +100,7 @@ class Preparer:
         raw = self._value(column, row)
         try:
             if modality in self.vocabularies:
-                return self._ids(modality, raw)
+                return self._ids(modality, self._located(modality, raw))
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
@@ -107,10 +129,7 @@ class Preparer:
         return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
 
     def _media(self, modality: str, raw: Any) -> Media:
-        processor = self.processors[modality]
-        if self.root is not None and processor.strings_are_paths:
-            data = self.plan.spec.data
-            raw = located(raw, self.root, data.urls if data else None)
+        processor, raw = self.processors[modality], self._located(modality, raw)
         cache = self.caches.get(modality)
         key = None if cache is None else content_key(raw, processor.strings_are_paths)
         rows = None if cache is None or key is None else cache.find(key)

@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, ReportSection, hookimpl
+from mmkit import Component, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -15,9 +15,21 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
     )
 
 
+def _metric(name: str, config: str, summary: str) -> Component:
+    module = name.replace("-", "_")
+    return Component(
+        kind="metric",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_image.{module}:build",
+        config=f"mmkit_image.metric_config:{config}",
+        cases=f"mmkit_image.conformance:{module}",
+    )
+
+
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Encoders of images."""
+    """Encoders of images, and metrics of generated ones."""
     return [
         _encoder(
             "timm",
@@ -29,6 +41,8 @@ def mmkit_components() -> list[Component]:
             "hf-vision", "hf_vision", "HfVisionConfig", "Any transformers vision tower (CLIP, SigLIP, DINOv2, ViT …)."
         ),
         _encoder("cnn", "cnn", "CnnConfig", "Small residual convolutional network, to learn from scratch."),
+        _metric("image-quality", "ImageQualityConfig", "PSNR and SSIM of predicted pictures against their references."),
+        _metric("frechet-distance", "FrechetConfig", "How far the features of predicted pictures are from real ones'."),
     ]
 
 
@@ -36,3 +50,9 @@ def mmkit_components() -> list[Component]:
 def mmkit_report_sections() -> list[ReportSection]:
     """What the model saw."""
     return [ReportSection("pictures", "Pictures", "mmkit_image.report:pictures")]
+
+
+@hookimpl
+def mmkit_renderers() -> list[Renderer]:
+    """What the model drew."""
+    return [Renderer("image", "mmkit_image.render:takes", "mmkit_image.render:html", "mmkit_image.render:file")]
