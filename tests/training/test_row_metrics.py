@@ -76,9 +76,8 @@ def test_a_row_without_the_column_is_a_bad_row(
     told["tasks"]["mood"]["metrics"] = [{"use": "told", "column": "note"}]
     rows = [{"text": "a", "label": "pos", "note": "four"}, {"text": "b", "label": "neg", "note": None}]
     told["data"]["test"] = [{"task": "mood", "path": str(write_rows(rows, "test.jsonl"))}]
-    told["data"]["on_bad_sample"] = "skip"
-    with pytest.warns(UserWarning, match="bad"):
-        metrics = mmkit.evaluate(train(told))["mood"].metrics
+    told["data"] |= {"on_bad_sample": "skip", "max_bad": 0.5}
+    metrics = mmkit.evaluate(train(told))["mood"].metrics
     assert (metrics["length"], metrics["bad_rows"]) == (4, 1)
 
 

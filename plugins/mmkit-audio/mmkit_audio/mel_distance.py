@@ -11,7 +11,8 @@ from mmkit import BuildContext, PluginError, Ragged, SampleError
 from mmkit_audio.decode import decode
 from mmkit_audio.mel import LogMel
 
-Frames = Float[np.ndarray, "frames dim"]
+Got = Float[np.ndarray, "got bands"]
+Wanted = Float[np.ndarray, "wanted bands"]
 
 
 class MelDistance:
@@ -42,7 +43,7 @@ class MelDistance:
             got = np.full_like(wanted, -100.0) if _is_empty(prediction) else self._levels(prediction, "prediction")
             self.distances.append(self._compared(got, wanted))
 
-    def _compared(self, got: Frames, wanted: Frames) -> tuple[float, float]:
+    def _compared(self, got: Got, wanted: Wanted) -> tuple[float, float]:
         """Mel distance and distortion of two sounds."""
         if self.align == "dtw":
             return warped(got @ self.cosines, wanted @ self.cosines, got, wanted)
@@ -51,14 +52,14 @@ class MelDistance:
         cepstral = np.linalg.norm(difference @ self.cosines, axis=1)
         return float(np.sqrt((difference**2).mean(1)).mean()), float(cepstral.mean())
 
-    def _levels(self, raw: Any, what: str) -> Frames:
+    def _levels(self, raw: Any, what: str) -> Got:
         """Decibels."""
         try:
             samples = decode(raw).at(self.mel.sample_rate)
         except SampleError as error:
             raise PluginError(f"metric 'mel-distance' compares sounds, but of a {what}: {error}") from None
         wave = torch.from_numpy(np.pad(samples, (0, max(0, self.mel.window - len(samples)))))
-        levels: Frames = self.mel(Ragged(wave, torch.tensor([len(wave)]))).values.double().numpy() * 40 - 40
+        levels: Got = self.mel(Ragged(wave, torch.tensor([len(wave)]))).values.double().numpy() * 40 - 40
         return levels
 
     def compute(self) -> dict[str, float]:
@@ -73,7 +74,12 @@ def _is_empty(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get("array") is not None and len(value["array"]) == 0
 
 
-def warped(one: Frames, other: Frames, shown: Frames, against: Frames) -> tuple[float, float]:
+def warped(
+    one: Float[np.ndarray, "high dim"],
+    other: Float[np.ndarray, "wide dim"],
+    shown: Float[np.ndarray, "high bands"],
+    against: Float[np.ndarray, "wide bands"],
+) -> tuple[float, float]:
     """Dynamic time warping of ``one`` and ``other`` with steps (1, 1), (1, 0), (0, 1): the path of the least summed distance.
 
     Returns:

@@ -64,13 +64,13 @@ class FrechetDistance:
         return {"frechet_distance": frechet(predicted, referred)}
 
 
-def frechet(one: Features, other: Features) -> float:
+def frechet(one: Float[Tensor, "one dim"], other: Float[Tensor, "other dim"]) -> float:
     """|m₁ − m₂|² + tr(S₁ + S₂ − 2 (S₁ S₂)^½) of two samples' means and covariances (Dowson & Landau 1982).
 
     tr (S₁ S₂)^½ is taken as the sum of the roots of the eigenvalues of S₁^½ S₂ S₁^½, which is symmetric.
     """
     one, other = one.double(), other.double()
-    first, second = one.T.cov().atleast_2d(), other.T.cov().atleast_2d()
+    first, second = (torch.atleast_2d(sample.T.cov()) for sample in (one, other))
     values, vectors = torch.linalg.eigh(first)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
