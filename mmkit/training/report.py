@@ -85,8 +85,11 @@ class Evaluation:
         except SampleError as error:
             shown = f"<em>{html.escape(str(error))}</em>"
         said, wanted = self.pair(task, index)
+        mark = self._mark(task, index)
         below = f"<div><b>{said}</b></div><div class=ref>{wanted}</div>"
-        return f"<div class='card {self._mark(task, index)}'>{shown}{below}</div>"
+        if mark == "made":
+            below = f"<div>output</div>{said}<div class=ref>reference</div>{wanted}"
+        return f"<div class='card {mark}'>{shown}{below}</div>"
 
     def pair(self, task: str, index: int) -> tuple[str, str]:
         """A prediction and its reference as HTML: text, or what plugins make of pictures, sounds and the like."""
