@@ -66,7 +66,7 @@ SPEC: dict[str, Any] = {
     "modalities": {"text": {"adapter": "characters"}, "picture": {"adapter": "grey"}, "sound": {"adapter": "beeps"}},
     "backbone": {"use": "lstm", "embedding_dim": 16, "hidden_dim": 16},
     "tasks": {
-        "draw": {"input": "{text}", "output": "{picture}", "head": {"use": "generate", "max_new_tokens": 4}},
-        "say": {"input": "{text}", "output": "{sound}", "head": {"use": "generate", "max_new_tokens": 3}},
+        "draw": {"input": "{text}", "output": "{picture}", "head": {"use": "generate"}},
+        "say": {"input": "{text}", "output": "{sound}", "head": {"use": "generate"}},
     },
 }

@@ -62,7 +62,7 @@ def predict(
     Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
-    from mmkit.model.rendering import Files, makes_files
+    from mmkit.model.rendering import Files, renderers_of
 
     free: dict[str, str] = context.meta[META]
     chosen = engines.Engine(engine, workers, batch_size, device)
@@ -86,7 +86,7 @@ def predict(
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
     assert rows is not None
-    if out is None and makes_files(model.plan, task):
+    if out is None and renderers_of(model.plan, task):
         raise homeless(task)
     files = None if out is None else Files(out.absolute(), task, out)
     answers = chosen.answers(Predictor(model, task, options, _root(root, rows), files), folder, rows, many[0])

@@ -73,8 +73,9 @@ def split(sample: Sample, size: Sizes, budget: int) -> list[Sample]:
 
 def _runs(sample: Sample, size: Sizes) -> dict[int, int]:
     """Length of every run of text ids that is not empty, by the place of its part; −1 is the target."""
-    runs = {place: len(part.ids) for place, part in enumerate(sample.parts) if isinstance(part, Ids) and part.ids}
-    return {**runs, -1: size.target} if size.target else runs
+    texts = ((place, part) for place, part in enumerate(sample.parts) if isinstance(part, Ids) and not part.whole)
+    runs = {place: len(part.ids) for place, part in texts if part.ids}
+    return {**runs, -1: size.target} if size.target and not sample.whole else runs
 
 
 def _slice(sample: Sample, run: int, start: int, end: int) -> Sample:

@@ -55,7 +55,9 @@ class PackedLoader:
         self.seed, self.stage, self.rank, self.world, self.workers = seed, stage_index, rank, world, data.workers
         self.processors = model.processors()
         self.autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
-        self.preparation = Preparation(self.sources, model.preparer(), skip, seed or 0, stage_index)
+        self.preparation = Preparation(
+            self.sources, replace(model.preparer(), training=seed is not None), skip, seed or 0, stage_index
+        )
         self.skip = skip
         self.by_tokens = batching.tokens_per_batch is not None
         self.loaded: dict[str, Any] | None = None

@@ -87,7 +87,7 @@ def open_all(plan: Plan, part: str) -> list[Rows]:
         opened.append(open_source(source, data, plan.source.root, offered))
     for rows in opened:
         task = plan.tasks[rows.given.task]
-        wanted = [*task.columns, *([task.output] if task.output else [])]
+        wanted = [*task.columns, *task.outputs]
         names = rows.rows.column_names
         if names:
             have = [rows.given.rename.get(name, name) for name in names]
@@ -185,11 +185,11 @@ def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[A
     """Every raw value of a modality in the sources and the templates, to fit vocabularies on."""
     for task in plan.tasks.values():
         if modality == plan.literals:
-            yield from (part.text for part in task.parts if isinstance(part, Literal))
+            yield from (part.text for part in (*task.parts, *task.written) if isinstance(part, Literal))
     for rows in sources:
         task = plan.tasks[rows.given.task]
         columns = {c for c, m in task.modality_of.items() if m == modality}
-        if task.output and task.output_modality == modality and task.spelt:
-            columns.add(task.output)
+        if task.spelt:
+            columns |= {column for column, written in task.outputs.items() if written == modality}
         for row in rows:
             yield from (row[c] for c in sorted(columns) if row.get(c) is not None)

@@ -36,14 +36,13 @@ class VocabularyAdapter(ABC):
         size: number of ids, 0 … size-1, begin and end included.
         begin_id: starts a generated sequence.
         end_id: ends one.
-        strings_are_paths: a string in a data column names a file; the core then keeps it inside the data root.
-            False for text.
+        strings_are_paths: as of a ``Processor``; False for text.
     """
 
+    strings_are_paths: bool = False
     size: int
     begin_id: int
     end_id: int
-    strings_are_paths: bool = False
 
     @abstractmethod
     def encode(self, raw: Any) -> list[int]:

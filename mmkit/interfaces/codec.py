@@ -30,6 +30,11 @@ class Grammar(Protocol):
         id that is generated."""
 
 
+def streams_of(vocabulary: VocabularyAdapter) -> int:
+    """Ids of one step."""
+    return vocabulary.streams if isinstance(vocabulary, Grammar) else 1
+
+
 @dataclass(frozen=True)
 class CodeLayout:
     """How code numbers, Int["frames codebooks"], lie in one sequence of ids. A frame of a picture is a place of its grid, row
@@ -162,12 +167,13 @@ class Codec(VocabularyAdapter):
     Attributes:
         layout: number of codes, codebooks and frames, and their pattern.
         grid: (rows, columns) of a picture's codes. frame_rate: frames a second of sound. One of them, or neither.
+        strings_are_paths: True: a picture or a sound may be given as a file.
     """
 
+    strings_are_paths = True
     layout: CodeLayout
     grid: tuple[int, int] | None = None
     frame_rate: float | None = None
-    strings_are_paths = True
 
     @abstractmethod
     def quantize(self, raw: Any) -> Int[Tensor, "frames codebooks"]:

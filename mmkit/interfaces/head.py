@@ -54,10 +54,13 @@ class TaskHead(nn.Module, ABC):
         autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); it
             then learns from ``Scores``.
         reads_count: how many nodes it reads (2 for a contrastive head).
+        input_dropout: how often a training sample's columns are left out of its prompt, so that the model also knows
+            the prompt without them (classifier-free guidance, Ho & Salimans 2022).
     """
 
     autoregressive: bool = False
     reads_count: int = 1
+    input_dropout: float = 0.0
 
     @abstractmethod
     def target(self, raw: Any) -> Tensor:
@@ -83,7 +86,8 @@ class TaskHead(nn.Module, ABC):
         """One prediction a sample. Autoregressive heads get token ids of the finished sequences instead."""
 
     def options(self) -> Mapping[str, Any]:
-        """Decoding options of an autoregressive head: max_new_tokens, beams, temperature, top_k, top_p, seed."""
+        """Decoding options of an autoregressive head: max_new_tokens, beams, temperature, top_k, top_p,
+        guidance, seed."""
         return {}
 
     @abstractmethod

@@ -18,9 +18,10 @@ from mmkit.ragged import Ragged
 
 @dataclass(frozen=True)
 class Ids:
-    """A run of ids of the shared vocabulary in a stream."""
+    """A run of ids of the shared vocabulary in a stream; one that is ``whole`` is never cut (codes of a picture)."""
 
     ids: tuple[int, ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Sample:
 
     Attributes:
         target: ids or values; None for prediction. reference: the raw output column, for metrics.
-        address: where the row came from (``file:row``). columns: those of the row that metrics want.
+        address: where the row came from (``file:row``). whole: whether the target is never cut.
+        columns: those of the row that metrics want.
     """
 
     task: str
@@ -58,6 +60,7 @@ class Sample:
     target: Tensor | None = None
     reference: Any = None
     address: str = ""
+    whole: bool = False
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -28,6 +28,8 @@ from mmkit.wiring.planner import plan
 
 FORMAT = 1
 LORA = "lora.json"  # adapters kept apart
+ALIGNMENT = 64
+"""Bytes: of torch's allocator for CPUs."""
 MAX_HEADER = 8 * 1024 * 1024
 
 
@@ -154,7 +156,7 @@ def _assign(model: Model, path: Path) -> None:
     try:
         with safe_open(path, framework="pt") as file:
             aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: aligned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         state = {**tensors, **{alias: tensors[name] for alias, name in aliases.items()}}
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
@@ -166,6 +168,12 @@ def _assign(model: Model, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the spec: missing {missing[:5]}, unexpected {unexpected[:5]}")
     for alias, name in aliases.items():
         _tie(model, alias, name)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor where torch itself would have put it. One mapped from a file lies anywhere, and some kernels of some processors
+    (MKL's matrix-vector products on AMD) round otherwise there: the loaded model would not answer bit for bit as the saved one."""
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _tie(model: nn.Module, alias: str, name: str) -> None:

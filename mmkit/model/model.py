@@ -1,14 +1,15 @@
 """The one model: named nodes over a packed batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mmkit.errors import PluginError
+from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.interfaces import Loss, Processor, Scores, VocabularyAdapter
+from mmkit.interfaces.codec import streams_of
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.cached import FeatureCache, encode
 from mmkit.model.lora import Lora
@@ -16,6 +17,9 @@ from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged, cat
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
+
+if TYPE_CHECKING:
+    from mmkit.model.streaming import Piece
 
 
 class Model(nn.Module):
@@ -94,10 +98,7 @@ class Model(nn.Module):
         """
         from mmkit.model.generate import predict_batch
 
-        if task not in self.plan.tasks:
-            from mmkit.errors import MmkitError, nearest
-
-            raise MmkitError(f"there is no task {task!r}: {nearest(task, list(self.plan.tasks))}")
+        self.known(task)
         one = isinstance(samples, Mapping)
         rows: Sequence[Mapping[str, Any]] = [samples] if isinstance(samples, Mapping) else samples
         if not rows:
@@ -111,6 +112,27 @@ class Model(nn.Module):
         finally:
             self.train(was)
         return result[0] if one else result
+
+    def stream(
+        self, task: str, sample: Mapping[str, Any], root: Path | None = None, **options: Any
+    ) -> Iterator["Piece"]:
+        """Predict one sample and give what is new as soon as it is there: words, half seconds of sound, rows of a picture.
+
+        Raises:
+            MmkitError: the task does not generate. SampleError: as ``predict``.
+        """
+        from mmkit.model.streaming import stream
+
+        return stream(self, task, sample, root, **options)
+
+    def known(self, task: str) -> None:
+        """Refuse a task that is not there.
+
+        Raises:
+            MmkitError: with the nearest name.
+        """
+        if task not in self.plan.tasks:
+            raise MmkitError(f"there is no task {task!r}: {nearest(task, list(self.plan.tasks))}")
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, spec, plugin lock and assets; see ``mmkit.load``."""
@@ -217,23 +239,33 @@ class Run:
     def scores(self, node: str, tasks: Sequence[str]) -> dict[str, Scores]:
         """Teacher-forced states of each task's targets, one row a target id, with the way to their scores."""
         backbone, samples = self.model.parts.backbones[node], [s for t in tasks for s in self.batch.of_task(t)]
-        inputs = cat([self._inputs(task) for task in tasks])
-        embedded = inputs.replace(self._embed(node, inputs.values))
-        hidden = backbone(self.prompt(node, samples), embedded)
+        inputs = [self._inputs(task) for task in tasks]
+        rows = self._embed(node, torch.cat([given.values for given in inputs])).split([len(i.values) for i in inputs])
+        hidden = backbone(
+            self.prompt(node, samples), cat([self._steps(*of) for of in zip(tasks, inputs, rows, strict=True)])
+        )
         scores, first = {}, 0
         for task in tasks:
             vocabulary, offset = self._vocabulary(task)
-            states = hidden.select(range(first, first + len(self.batch.of_task(task))))
-            scores[task] = Scores(states.values, states.lengths, backbone, offset, vocabulary.size)
+            states, streams = hidden.select(range(first, first + len(self.batch.of_task(task)))), streams_of(vocabulary)
+            values = states.values if streams == 1 else states.values.repeat_interleave(streams, 0)
+            scores[task] = Scores(values, states.lengths * streams, backbone, offset, vocabulary.size)
             first += len(states)
         return scores
 
     def _inputs(self, task: str) -> Ragged:
-        """What is read where a target id is predicted: the begin id, then the target without its last id."""
+        """What is read where target ids are predicted: the begin id, then the target without its last step."""
         vocabulary, offset = self._vocabulary(task)
-        target = self._targets(task, len(self.batch.of_task(task)))
-        starts = target.offsets[:-1][target.lengths > 0].to(target.device)
-        return target.replace(target.values.roll(1).index_fill(0, starts, vocabulary.begin_id) + offset)
+        target, streams = self._targets(task, len(self.batch.of_task(task))), streams_of(vocabulary)
+        starts = (target.offsets[:-1][target.lengths > 0][:, None] + torch.arange(streams)).flatten().to(target.device)
+        return target.replace(target.values.roll(streams).index_fill(0, starts, vocabulary.begin_id) + offset)
+
+    def _steps(self, task: str, inputs: Ragged, rows: Tensor) -> Ragged:
+        """One row a step: the sum of its ids' rows."""
+        streams = streams_of(self._vocabulary(task)[0])
+        if streams == 1:
+            return inputs.replace(rows)
+        return Ragged(rows.unflatten(0, (-1, streams)).sum(1), inputs.lengths // streams)
 
     def _embed(self, node: str, ids: Tensor) -> Tensor:
         """Embedded ids; those of the streams are looked up with them, for one gradient of the table instead of two."""

@@ -1,13 +1,15 @@
 """One row of data → one prepared sample, in a data worker. Picklable; holds no weights."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmkit.errors import MmkitError, PluginError, SampleError
-from mmkit.interfaces import Processor, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces import Grammar, Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.cached import FeatureReader
 from mmkit.model.content import content_key, item_key
@@ -31,6 +33,7 @@ class Preparer:
     root: Path | None = None
     literals: dict[str, Ids] = field(default_factory=dict)
     caches: Mapping[str, FeatureReader] = field(default_factory=dict)
+    training: bool = False
     kept: tuple[str, ...] = ()
 
     @classmethod
@@ -54,40 +57,29 @@ class Preparer:
         Raises:
             SampleError: a column is missing or its value cannot be used.
         """
-        planned = self.plan.tasks[task]
+        planned, rate = self.plan.tasks[task], self.heads[task].input_dropout if self.training else 0.0
+        dropped = rate > 0 and float(torch.rand(())) < rate
         parts: list[Ids | Media] = []
         for part in planned.parts:
             if isinstance(part, Literal):
                 parts.append(self._literal(part.text))
-            else:
+            elif not dropped:
                 parts.append(self._part(planned.modality_of[part.column], part.column, row))
-        wanted, reference = None, None
-        if planned.output is not None and (target or planned.output in row):
-            reference = self._read(task, planned.output, row)
+        wanted: Any = None
+        reference: Any = None
+        if planned.outputs and (target or all(column in row for column in planned.outputs)):
+            found = {column: self._output(task, column, row) for column in planned.outputs}
+            reference = found if planned.written else found[planned.output or ""]
             if target:
-                wanted = self._target(task, planned.output, reference)
-        columns = {column: self._read(task, column, row) for column in self.kept}
-        return Sample(task, tuple(parts), wanted, reference, address, columns)
+                wanted = self._target(task, ", ".join(planned.outputs), reference)
+        whole = isinstance(self.vocabularies.get(planned.output_modality or ""), Grammar)
+        columns = {column: self._output(task, column, row) for column in self.kept}
+        return Sample(task, tuple(parts), wanted, reference, address, whole, columns)
 
-    def _read(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
-        """A column that no template reads, a path of media in it resolved."""
-        planned, given = self.plan.tasks[task], self.plan.spec.tasks[task].columns
-        modality = planned.modality_of.get(column) or given.get(column, column)
-        if column == planned.output and planned.output_modality:
-            modality = planned.output_modality
-        try:
-            return self._located(modality, self._value(column, row))
-        except SampleError as error:
-            if column in row and row[column] is not None:
-                raise SampleError(f"column {column!r}: {error}") from None
-            raise
-
-    def _located(self, modality: str, raw: Any) -> Any:
-        reads = self.vocabularies.get(modality, self.processors.get(modality))
-        if self.root is None or reads is None or not reads.strings_are_paths:
-            return raw
-        data = self.plan.spec.data
-        return located(raw, self.root, data.urls if data else None)
+    def without_input(self, task: str) -> Sample:
+        """The prompt of a task without its columns."""
+        own = [part.text for part in self.plan.tasks[task].parts if isinstance(part, Literal)]
+        return Sample(task, tuple(self._literal(text) for text in own))
 
     def _value(self, column: str, row: Mapping[str, Any]) -> Any:
         if column not in row:
@@ -96,11 +88,29 @@ class Preparer:
             raise SampleError(f"column {column!r} is empty")
         return row[column]
 
+    def _output(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
+        """The value of an output column, or one that metrics want; of a modality that files hold, as one that may be opened."""
+        planned, raw = self.plan.tasks[task], self._value(column, row)
+        spelt = planned.outputs.get(column) if planned.spelt else None
+        typed = planned.modality_of.get(column) or self.plan.spec.tasks[task].columns.get(column, column)
+        try:
+            return self._located(spelt or typed, raw)
+        except SampleError as error:
+            raise SampleError(f"column {column!r}: {error}") from None
+
+    def _located(self, modality: str, raw: Any) -> Any:
+        """A value whose strings are files, with its paths inside the data root; any other as it is."""
+        reader = self.processors.get(modality) or self.vocabularies.get(modality)
+        if self.root is None or reader is None or not reader.strings_are_paths:
+            return raw
+        data = self.plan.spec.data
+        return located(raw, self.root, data.urls if data else None)
+
     def _part(self, modality: str, column: str, row: Mapping[str, Any]) -> Ids | Media:
         raw = self._value(column, row)
         try:
             if modality in self.vocabularies:
-                return self._ids(modality, self._located(modality, raw))
+                return self._ids(modality, self._located(modality, raw), column)
             return self._media(modality, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
@@ -110,12 +120,28 @@ class Preparer:
             raise _broken(" with ".join(used), column, error) from error
 
     def _target(self, task: str, column: str, reference: Any) -> Any:
+        planned = self.plan.tasks[task]
         try:
-            return self.heads[task].target(reference)
+            target = self.heads[task].target(reference)
         except SampleError:
             raise
         except Exception as error:
-            raise _broken(self.plan.tasks[task].head.component.full_name, column, error) from error
+            raise _broken(planned.head.component.full_name, column, error) from error
+        if planned.spelt and planned.output_modality is not None:
+            self._in_range(planned.output_modality, column, target.tolist())
+        return target
+
+    def _in_range(self, modality: str, column: str, ids: Sequence[int]) -> None:
+        """Hold a vocabulary to its size: an id beyond it would be one of another modality."""
+        size = self.vocabularies[modality].size
+        if ids and not (min(ids) >= 0 and max(ids) < size):
+            wrong = next(i for i in ids if not 0 <= i < size)
+            known = self.plan.modalities.get(modality)
+            who = known.vocabulary.component.full_name if known and known.vocabulary else modality
+            raise PluginError(
+                f"{who} gave id {wrong} for column {column!r}, its ids go from 0 to {size - 1}; "
+                "is a file of codes damaged, or were they made with another codec?"
+            )
 
     def _literal(self, text: str) -> Ids:
         """The template's own text, spelt once."""
@@ -124,9 +150,11 @@ class Preparer:
             self.literals[text] = self._ids(self.plan.literals, text)
         return self.literals[text]
 
-    def _ids(self, modality: str, raw: Any) -> Ids:
-        offset, ids = self.offsets[modality], self.vocabularies[modality].encode(raw)
-        return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids))
+    def _ids(self, modality: str, raw: Any, column: str = "") -> Ids:
+        vocabulary, offset = self.vocabularies[modality], self.offsets[modality]
+        ids = vocabulary.encode(raw)
+        self._in_range(modality, column, ids)
+        return Ids(tuple([offset + i for i in ids]) if offset else tuple(ids), isinstance(vocabulary, Grammar))
 
     def _media(self, modality: str, raw: Any) -> Media:
         processor, raw = self.processors[modality], self._located(modality, raw)

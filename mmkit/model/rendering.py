@@ -30,13 +30,15 @@ def renderer_of(value: Any) -> Renderer | None:
     return next((one for one in discover().renderers if _asked(one, "takes", value)), None)
 
 
-def makes_files(plan: Plan, task: str) -> bool:
-    """Whether the task's output is spelt in the codes of a kind of value that plugins render."""
-    planned = plan.tasks[task]
-    if planned.output_modality is None or not planned.spelt:
-        return False
-    vocabulary = plan.modalities[planned.output_modality].vocabulary
-    return vocabulary is not None and vocabulary.component.modality in {one.name for one in discover().renderers}
+def renderers_of(plan: Plan, task: str) -> dict[str, Renderer]:
+    """Output column → renderer, of those that are spelt in the codes of a kind of value that plugins render."""
+    planned, known = plan.tasks[task], {one.name: one for one in discover().renderers}
+    found = {}
+    for column, name in planned.outputs.items() if planned.spelt else ():
+        vocabulary = plan.modalities[name].vocabulary if name else None
+        if vocabulary is not None and vocabulary.component.modality in known:
+            found[column] = known[vocabulary.component.modality]
+    return found
 
 
 def html_of(value: Any, renderer: Renderer) -> str:

@@ -234,7 +234,7 @@ class HeadSubject(Subject):
         found = []
         for seed, raw in enumerate(self.raws):
             target = None if raw is None else self.built.target(raw)
-            rows = ROWS[seed % len(ROWS)] + 8
+            rows = self.case.features or ROWS[seed % len(ROWS)] + 8
             if self.component.autoregressive:
                 if target is None:
                     raise BrokenError("an autoregressive head has targets: give raws in its case")

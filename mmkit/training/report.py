@@ -13,7 +13,7 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import MmkitError, PluginError, SampleError
 from mmkit.model.locate import located
 from mmkit.model.model import Model
-from mmkit.model.rendering import html_of, is_plain, renderer_of
+from mmkit.model.rendering import html_of, is_plain, renderer_of, renderers_of
 from mmkit.registry.offers import Renderer, ReportSection
 from mmkit.training.evaluate import TaskResult
 from mmkit.wiring.graph import import_path
@@ -23,7 +23,8 @@ SHOWN = 12
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#212529;background:#fff}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.35rem .7rem;border-bottom:1px solid #dee2e6;text-align:left;
-vertical-align:top}td img{image-rendering:pixelated}td audio{width:232px;display:block}td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}
+vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}
+.wide img,.card img{image-rendering:pixelated}td audio{width:232px;display:block}
 .cards{display:flex;flex-wrap:wrap;gap:12px}.card{border:1px solid #dee2e6;border-radius:8px;padding:10px;width:232px}
 .card img{max-width:100%}.card audio{width:100%}.right{border-left:5px solid #40c057}.wrong{border-left:5px solid #fa5252}
 .ref{color:#868e96}svg{max-width:100%;height:auto}
@@ -93,8 +94,15 @@ class Evaluation:
 
     def pair(self, task: str, index: int) -> tuple[str, str]:
         """A prediction and its reference as HTML: text, or what plugins make of pictures, sounds and the like."""
-        result = self.results[task]
-        return rendered(answer(result.predictions[index]), result.references[index])
+        result, several = self.results[task], bool(self.model.plan.tasks[task].written)
+        said, wanted = answer(result.predictions[index]), result.references[index]
+        if not several or not isinstance(wanted, Mapping):
+            return rendered(said, wanted)
+        known = renderers_of(self.model.plan, task)
+        parts = [
+            _html(part, known[name]) if name in known else html.escape(_short(part)) for name, part in wanted.items()
+        ]
+        return _parts(said), "".join(f"<div>{part}</div>" for part in parts)
 
     def right(self, task: str, index: int) -> bool:
         """Whether the prediction is the reference; False for what is no text, number, or list or mapping of such."""
@@ -102,7 +110,7 @@ class Evaluation:
         return is_plain(said) and is_plain(wanted) and bool(said == wanted)
 
     def _mark(self, task: str, index: int) -> str:
-        if not is_plain(answer(self.results[task].predictions[index])):
+        if self.model.plan.tasks[task].written or not is_plain(answer(self.results[task].predictions[index])):
             return "made"
         return "right" if self.right(task, index) else "wrong"
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from mmkit.errors import MmkitError, PluginError, Problem, SpecError
 from mmkit.interfaces import Backbone, BuildContext, Encoder, Fittable, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces.codec import streams_of
 from mmkit.wiring.graph import Placed, Plan
+from mmkit.wiring.interleaved import Interleaved, unfit
 
 INTERFACES: dict[str, type] = {
     "encoder": Encoder,
@@ -75,6 +77,7 @@ class _Constructor:
 
     def run(self) -> Parts:
         self._vocabularies()
+        self._interleaved()
         self._encoders()
         for name in self._backbone_order():
             self._backbone(name)
@@ -126,6 +129,28 @@ class _Constructor:
                 self.parts.vocabularies[name] = built
                 self.parts.offsets[name] = self.parts.vocabulary_size
                 self.parts.vocabulary_size += built.size
+        if self.problems:
+            raise SpecError(self.problems)
+
+    def _interleaved(self) -> None:
+        """A vocabulary of its own for every task whose output has several parts."""
+        for task in self.plan.tasks.values():
+            if not task.written:
+                continue
+            main = self.plan.literals or ""
+            found = {name: self.parts.vocabularies[name] for name in dict.fromkeys([main, *task.written_as.values()])}
+            odd = unfit(found)
+            if odd is not None:
+                self._say(
+                    task.head,
+                    f"{odd!r} writes {streams_of(found[odd])} ids a step, and an output of several parts has one a step",
+                    f"write {odd!r} with pattern: flat",
+                )
+                continue
+            offsets = {name: self.parts.offsets[name] for name in found}
+            size, name = self.parts.vocabulary_size, f"{task.name}.output"
+            self.parts.offsets[name] = 0
+            self.parts.vocabularies[name] = Interleaved(found, offsets, main, task.written, task.written_as, size)
         if self.problems:
             raise SpecError(self.problems)
 
@@ -217,4 +242,6 @@ class _Constructor:
         task = self.plan.tasks[name]
         vocabulary = self.parts.vocabularies.get(task.output_modality or "")
         dims = tuple(self.parts.dims[node] for node in task.reads)
-        self.parts.heads[name] = self._build(task.head, dims=dims, vocabulary=vocabulary)
+        encoders = {f"{modality}.encoder": encoder for modality, encoder in self.parts.encoders.items()}
+        read = tuple(encoders[node].processor() if node in encoders else None for node in task.reads)
+        self.parts.heads[name] = self._build(task.head, dims=dims, processors=read, vocabulary=vocabulary)

@@ -92,8 +92,9 @@ def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
                 queue.append(source)
         if not reads:
             found += _stream(plan, task, node)
-    if task.spelt and task.output_modality is not None:
-        found.append(Arrow(f"{task.output_modality}.adapter", task.head.node, spells=True))
+    if task.spelt:
+        names = dict.fromkeys(name for name in task.outputs.values() if name is not None)
+        found += [Arrow(f"{name}.adapter", task.head.node, spells=True) for name in names]
     return found
 
 

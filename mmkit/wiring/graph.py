@@ -59,7 +59,14 @@ class BackbonePlan:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A task with its template resolved."""
+    """A task with its templates resolved.
+
+    Attributes:
+        modality_of: of every column in the input.
+        output, output_modality: the column of the output, and how it is written; of several parts, None and a name of the
+            task's own.
+        written: the parts of an output that has several; ``written_as`` says what its columns are.
+    """
 
     name: str
     parts: tuple[Literal | Slot, ...]
@@ -69,6 +76,13 @@ class TaskPlan:
     reads: tuple[str, ...]
     head: Placed
     weight: float
+    written: tuple[Literal | Slot, ...] = ()
+    written_as: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> dict[str, str | None]:
+        """Column → modality of the output."""
+        return dict(self.written_as) if self.written else {self.output: self.output_modality} if self.output else {}
 
     @property
     def spelt(self) -> bool:

@@ -187,9 +187,10 @@ class _Planner:
         parts = self._template(task.input, (*at, "input"))
         if not task.input.strip():
             self._say((*at, "input"), "the template is empty", "name a column, for example {text}")
-        output = self._output(task, at)
+        written = self._output(task, head, at)
+        output = written[0].column if len(written) == 1 and isinstance(written[0], Slot) else None
         types = {p.column: self._type(p.column, task, spec, (*at, "input")) for p in parts if isinstance(p, Slot)}
-        used = [*types, *([output] if output else [])]
+        used = [*types, *(part.column for part in written if isinstance(part, Slot))]
         for column, modality in task.columns.items():
             if column not in used:
                 self._say((*at, "columns", column), f"no template names column {column!r}: {nearest(column, used)}")
@@ -198,7 +199,9 @@ class _Planner:
                     (*at, "columns", column),
                     f"unknown modality {modality!r}: {nearest(modality, list(spec.modalities))}",
                 )
-        output_modality = self._output_modality(output, task, spec, head, at)
+        columns = [part.column for part in written if isinstance(part, Slot)]
+        written_as = {column: self._output_modality(column, task, spec, head, at) or "" for column in columns}
+        several = len(written) > 1
         reads = self._reads(task, types, spec, nodes, at)
         if any(isinstance(p, Literal) for p in parts) and not any(m.encoder is None for m in spec.modalities.values()):
             self._say(
@@ -210,7 +213,10 @@ class _Planner:
             self._head_fits(head, reads, backbones, spec, at)
         if head is None or len(self.problems) > before:
             return None
-        return TaskPlan(name, parts, types, output, output_modality, reads, head, task.weight)
+        known = (reads, head, task.weight)
+        if several:
+            return TaskPlan(name, parts, types, None, f"{name}.output", *known, written, written_as)
+        return TaskPlan(name, parts, types, output, (written_as[output] or None) if output else None, *known)
 
     def _template(self, template: str, location: Location) -> tuple[Literal | Slot, ...]:
         try:
@@ -219,15 +225,27 @@ class _Planner:
             self._say(location, f"bad template: {error}")
             return ()
 
-    def _output(self, task: Task, at: Location) -> str | None:
+    def _output(self, task: Task, head: Placed | None, at: Location) -> tuple[Literal | Slot, ...]:
+        """One column, or several parts where a head generates them."""
         if task.output is None:
-            return None
+            return ()
         parts = self._template(task.output, (*at, "output"))
-        if len(parts) == 1 and isinstance(parts[0], Slot):
-            return parts[0].column
-        if parts:
-            self._say((*at, "output"), f"the output is one column, got {task.output!r}", "write it as {column}")
-        return None
+        columns = [part.column for part in parts if isinstance(part, Slot)]
+        if len(parts) == 1 and columns:
+            return parts
+        if parts and not columns:
+            self._say((*at, "output"), f"the output names no column: {task.output!r}", "write one as {column}")
+        elif parts and head is not None and not head.component.autoregressive:
+            self._say(
+                (*at, "output"),
+                f"the output of head {head.component.name!r} is one column, got {task.output!r}",
+                "write it as {column}; only a head that generates writes several parts",
+            )
+        elif len(set(columns)) < len(columns):
+            self._say((*at, "output"), f"the output names a column twice: {task.output!r}", "give the second a name")
+        elif parts:
+            return parts
+        return ()
 
     def _type(self, column: str, task: Task, spec: Spec, location: Location) -> str:
         if column in task.columns:
@@ -246,10 +264,8 @@ class _Planner:
         )
         return column
 
-    def _output_modality(
-        self, output: str | None, task: Task, spec: Spec, head: Placed | None, at: Location
-    ) -> str | None:
-        if output is None or head is None:
+    def _output_modality(self, output: str, task: Task, spec: Spec, head: Placed | None, at: Location) -> str | None:
+        if head is None:
             return None
         vocabularies = [name for name, m in spec.modalities.items() if m.encoder is None]
         named = task.columns.get(output, output)

@@ -94,7 +94,7 @@ def trained(name: str, spec: str, seed: int) -> dict[str, Any]:
     same = all(result.predictions == first[task].predictions for task, result in again.items())
     answers = {
         task: [
-            {"prediction": prediction, "reference": reference, "row": address}
+            {"prediction": plain(prediction), "reference": plain(reference), "row": address}
             for prediction, reference, address in zip(
                 result.predictions[:20], result.references[:20], result.addresses[:20], strict=True
             )
@@ -112,6 +112,19 @@ def trained(name: str, spec: str, seed: int) -> dict[str, Any]:
     }
     write_json(output / "results.json", given)
     return given
+
+
+def plain(value: Any) -> Any:
+    """An answer as JSON holds it; a picture, a sound or a file in a few words."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if hasattr(value, "size") and hasattr(value, "mode"):
+        return f"(picture of {value.size[0]} × {value.size[1]})"
+    if hasattr(value, "shape"):
+        return f"(array of {' × '.join(map(str, value.shape))})"
+    return str(value) if isinstance(value, Path) else value
 
 
 def print_table(name: str, variant: Variant, given: dict[str, Any], baselines: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 import mmkit
-from mmkit.model import generate
+from mmkit.model import decoder
 
 END = 1
 LETTERS = "abcdefghij"
@@ -127,9 +127,9 @@ def test_what_is_sampled_from_is_that_of_transformers(
     warpers += [TopPLogitsWarper(top_p)] if top_p is not None else []
     expected = warpers(torch.zeros(6, 1, dtype=torch.int64), scores.clone()).softmax(-1)
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(generate.torch, "multinomial", lambda row, *_, **__: (seen.append(row), torch.zeros(1))[1])
+    monkeypatch.setattr(decoder.torch, "multinomial", lambda row, *_, **__: (seen.append(row), torch.zeros(1))[1])
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    generate._draw(scores, options, [torch.Generator() for _ in range(6)])
+    decoder.draw(scores, options, [torch.Generator() for _ in range(6)])
     torch.testing.assert_close(torch.stack(seen), expected)
 
 
@@ -167,7 +167,7 @@ def test_the_begin_id_is_never_generated(mood: dict[str, Any]) -> None:
         ({"beams": 0}, "decoding option 'beams' is a whole number above 0, got 0"),
         ({"beams": 1.5}, "decoding option 'beams' is a whole number above 0, got 1.5"),
         ({"beams": None}, "decoding option 'beams' is a whole number above 0, got None"),
-        ({"max_new_tokens": "7"}, "decoding option 'max_new_tokens' is a whole number above 0, got '7'"),
+        ({"max_new_tokens": "7"}, "decoding option 'max_new_tokens' is a whole number above 0, or None, got '7'"),
         ({"temperature": -1}, "decoding option 'temperature' is a number, 0 or more, got -1"),
         ({"temperature": float("nan")}, "decoding option 'temperature' is a number, 0 or more, got nan"),
         ({"top_k": True}, "decoding option 'top_k' is a whole number above 0, or None, got True"),

@@ -38,9 +38,10 @@ def page(install: Callable[..., Path], tmp_path: Path, write_rows: Callable[...,
     path = str(write_rows(rows))
     tasks = dict(small_codecs.SPEC["tasks"])
     tasks["tell"] = {"input": "{picture}", "output": "{text}", "head": {"use": "generate", "max_new_tokens": 3}}
-    tasks["redraw"] = {"input": "{picture}", "output": "{picture}", "head": {"use": "generate", "max_new_tokens": 4}}
+    tasks["redraw"] = {"input": "{picture}", "output": "{picture}", "head": {"use": "generate"}}
+    tasks["tale"] = {"input": "{text}", "output": "<0> {picture}", "head": {"use": "generate", "max_new_tokens": 30}}
     spec = {**small_codecs.SPEC, "tasks": tasks, "data": {"test": [{"task": task, "path": path} for task in tasks]}}
-    model = mmkit.build(spec, fit={"text": ["<0123456789>"]})
+    model = mmkit.build(spec, fit={"text": ["<0123456789> "]})
     write_report(tmp_path / "page.html", Evaluation(model, "test", mmkit.evaluate(model)), "Made")
     return tmp_path / "page.html"
 
@@ -51,7 +52,7 @@ def section(text: str, title: str) -> str:
 
 def test_pictures_and_sounds_stand_beside_their_references(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert re.findall("<h2>(.*?)</h2>", text) == ["Figures", "draw", "say", "tell", "redraw", "Pictures"]
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Figures", "draw", "say", "tell", "redraw", "tale", "Pictures"]
     drawn, said = section(text, "draw"), section(text, "say")
     assert drawn.startswith("<p>3 of 3 outputs, beside their references.</p>")
     assert (drawn.count(PNG), drawn.count(WAV), drawn.count("<tr class=made>")) == (6, 0, 3)
@@ -61,6 +62,9 @@ def test_pictures_and_sounds_stand_beside_their_references(page: Path) -> None:
     cards = section(text, "Pictures")
     assert cards.count("<h3>") == 2
     assert cards.count(PNG) == 3 + 3 * 3  # told: the input; drawn again: input, output, reference
+    tale = section(text, "tale")
+    assert tale.count("<tr class=made>") == 3
+    assert tale.count(PNG) >= 3  # the references; an untrained model may write text alone
     assert "PIL" not in text
     assert "sampling_rate" not in text
 

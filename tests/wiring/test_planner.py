@@ -44,8 +44,11 @@ def test_columns_have_the_modality_of_their_name_or_the_only_vocabulary(spec: di
     [
         ({"input": "{text"}, "tasks.mood.input: bad template: unbalanced '{' at character 0; write '{{' for a brace"),
         ({"input": " "}, "tasks.mood.input: the template is empty\n    fix: name a column, for example {text}"),
-        ({"output": "a {label}"}, "tasks.mood.output: the output is one column, got 'a {label}'\n    fix: write it as {column}"),
-        ({"output": "{a}{b}"}, "tasks.mood.output: the output is one column, got '{a}{b}'\n    fix: write it as {column}"),
+        ({"output": "a {label}"}, "tasks.mood.output: the output of head 'classify' is one column, got 'a {label}'\n"
+         "    fix: write it as {column}; only a head that generates writes several parts"),
+        ({"output": "a label"}, "tasks.mood.output: the output names no column: 'a label'\n    fix: write one as {column}"),
+        ({"output": "{a}{b}"}, "tasks.mood.output: the output of head 'classify' is one column, got '{a}{b}'\n"
+         "    fix: write it as {column}; only a head that generates writes several parts"),
         ({"columns": {"text": "txt"}}, "tasks.mood.columns.text: unknown modality 'txt': did you mean 'text'?"),
         ({"columns": {"txt": "text"}}, "tasks.mood.columns.txt: no template names column 'txt': did you mean 'text'?"),
         ({"reads": "backbon"}, "tasks.mood.reads[0]: there is no node 'backbon': did you mean 'backbone'?"),

@@ -31,12 +31,14 @@ def one_prediction_a_sample(subject: Subject) -> None:
     require(len(predicted) == len(subject.inputs), f"{len(subject.inputs)} samples, {len(predicted)} predictions")
 
 
-@check("silver", _HEAD, "return numbers, strings, lists, dicts or arrays")
+@check("silver", _HEAD, "return numbers, strings, lists, dicts, arrays or what NumPy reads as one (pictures)")
 def predictions_are_plain(subject: Subject) -> None:
-    """A prediction can be written as JSON, tensors and arrays as lists."""
+    """A prediction can be written as JSON, tensors, arrays and pictures as lists."""
+    import numpy as np
+
     assert isinstance(subject, HeadSubject)
     for value in _predictions(subject):
-        json.dumps(value, default=lambda part: part.tolist(), allow_nan=True)
+        json.dumps(value, default=lambda part: np.asarray(part).tolist(), allow_nan=True)
 
 
 @check("silver", _HEAD, "return Metric objects whose compute() gives a dict of floats; sum up in update()")

@@ -2,13 +2,14 @@
 
 import contextlib
 import pickle
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmkit.errors import SampleError
-from mmkit.interfaces import Fittable, HasAssets
+from mmkit.interfaces import Fittable, Grammar, HasAssets
 from mmkit.testing.check import NotApplicable, check, require
 from mmkit.testing.subject import Subject, VocabularySubject
 from mmkit.testing.worker import elsewhere, ids
@@ -109,6 +110,43 @@ def fitting_is_deterministic(subject: Subject) -> None:
         raise NotApplicable("it does not learn from data")
     again = subject.build()
     require(_ids(again, subject.raws) == _ids(subject.built, subject.raws), "the ids are other ones")
+
+
+@check("bronze", _VOCABULARY, "let allowed(ids) give what may follow, and the end id where a value may end")
+def grammar_fits_its_values(subject: Subject) -> None:
+    """Every id of a value is allowed in its place; whatever is allowed ends by `longest` and can be decoded."""
+    made: Any = subject.built
+    limited = isinstance(made, Grammar)
+    if not limited:
+        raise NotApplicable("any id may follow any other")
+    require(made.streams >= 1, f"streams is {made.streams}")
+    for item in subject.outputs().split():
+        ids = item.tolist()
+        require(len(ids) % made.streams == 0, f"{len(ids)} ids are no whole steps of {made.streams}")
+        require(len(ids) + made.streams <= made.longest, f"{len(ids)} ids and an end, longest is {made.longest}")
+        for place, id_ in enumerate([*ids, made.end_id]):
+            fits = any(id_ in some for some in made.allowed(ids[:place]))
+            require(fits, f"id {id_} at place {place} of {ids[:8]}… is not allowed there")
+    draw = random.Random(0)
+    for _ in range(3):
+        made.decode(_walk(made, draw))
+
+
+def _walk(made: Any, draw: random.Random) -> list[int]:
+    """A value at random; long ones end as soon as they may."""
+    ids: list[int] = []
+    while len(ids) < made.longest:
+        legal = list(made.allowed(ids))
+        require(any(legal), f"nothing is allowed after {len(ids)} ids")
+        ends = any(made.end_id in some for some in legal)
+        if ends and (len(ids) > 200 or draw.random() < 0.05 or sum(map(len, legal)) == 1):
+            return ids
+        one = draw.choice([some for some in legal if len(some) > 1 or made.end_id not in some] or legal)
+        ids.append(draw.choice(one))
+        if ids[-1] == made.end_id:
+            return ids[:-1]
+    require(False, f"{len(ids)} ids and no end, longest is {made.longest}")
+    return ids
 
 
 def _ids(made: Any, raws: Sequence[Any]) -> list[list[int]]:

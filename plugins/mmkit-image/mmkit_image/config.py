@@ -1,5 +1,6 @@
 """Settings of the components. Imports no torch."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ Features = Literal["tokens", "pooled"]
 Resize = Literal["squash", "crop", "pad"]
 Interpolation = Literal["bicubic", "bilinear"]
 Side = Annotated[int, Field(ge=2, le=4096)]
+Stages = Annotated[list[Annotated[int, Field(gt=0, le=4096)]], Field(min_length=1, max_length=8)]
+MAX_CODES = 2**18
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Deviation = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
 
@@ -99,6 +102,83 @@ class HfVisionConfig(PictureConfig):
             )
         if self.features == "pooled" and (self.class_token or self.layer != -1):
             raise ValueError("features: pooled is computed from the model's output: leave class_token and layer out")
+        return self
+
+
+class FsqImageConfig(PictureConfig):
+    """Settings of ``fsq-image``."""
+
+    image_size: Side = Field(32, description="Side of the square picture.")
+    in_channels: Literal[1, 3] = Field(3, description="3: colour; 1: brightness.")
+    channels: Stages = Field([32, 64], description="Channels of each stage; every stage halves the side.")
+    blocks: int = Field(1, ge=0, le=16, description="Residual blocks of each stage.")
+    levels: list[Annotated[int, Field(ge=3, le=64)]] = Field(
+        [8, 5, 5, 5],
+        min_length=1,
+        max_length=16,
+        description="Levels of each number that a place is written as; their product is the number of codes.",
+    )
+    resize: Resize = Field("squash", description=f"How a picture becomes square: {_RESIZE}")
+    fast_decode: bool = Field(False, description=_FAST)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "FsqImageConfig":
+        part = 2 ** len(self.channels)
+        if self.image_size % part:
+            raise ValueError(
+                f"image_size {self.image_size} cannot be halved {len(self.channels)} times: a multiple of {part}"
+            )
+        codes = math.prod(self.levels)
+        if codes > MAX_CODES:
+            raise ValueError(f"levels make {codes:,} codes; at most {MAX_CODES:,} are allowed")
+        return self
+
+
+class RebuildImageConfig(Config):
+    """Settings of ``rebuild-image``."""
+
+    channels: Stages = Field([64, 32], description="Channels of each stage; every stage doubles the side.")
+    blocks: int = Field(1, ge=0, le=16, description="Residual blocks of each stage.")
+    loss: Literal["mse", "mae"] = Field("mse", description="Mean of squared or of absolute errors of the pixels.")
+    image_size: Side | None = Field(None, description="Side of the picture; default: that of the encoder it reads.")
+    in_channels: Literal[1, 3] | None = Field(None, description="3: colour; 1: brightness; default: as the encoder.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RebuildImageConfig":
+        part = 2 ** len(self.channels)
+        if self.image_size is not None and self.image_size % part:
+            raise ValueError(
+                f"image_size {self.image_size} is no multiple of {part}, which {len(self.channels)} doublings make"
+            )
+        return self
+
+
+class ImageCodesConfig(Config):
+    """Settings of ``image-codes``."""
+
+    codec: LocalPath = Field(
+        description="Folder of a saved model with an encoder fsq-image and a head rebuild-image that reads it."
+    )
+
+
+class HfImageCodesConfig(PictureConfig):
+    """Settings of ``hf-image-codes``; either ``path`` or ``hub`` is given."""
+
+    path: LocalPath | None = Field(
+        None, description="Folder in the hub's form of a picture tokenizer (Emu3, Janus), or of a model that has one."
+    )
+    hub: str | None = Field(
+        None, description="Name on the model hub; of a whole model, only the tokenizer's files are fetched."
+    )
+    image_size: Side | None = Field(
+        None, description=f"Side of the square picture; default: that of the model; {_SAID}; else 512."
+    )
+    resize: Resize | None = Field(None, description=f"How a picture becomes square: {_RESIZE} {_SAID}, else squash.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "HfImageCodesConfig":
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either path (a folder) or hub (a name)")
         return self
 
 

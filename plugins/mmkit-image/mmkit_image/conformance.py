@@ -51,6 +51,77 @@ def cnn() -> list[Case]:
     return [Case({"image_size": 16, "channels": [8, 8]}, raws=_raws, bad=_bad)]
 
 
+_FSQ = {"image_size": 16, "channels": [8, 8], "levels": [5, 5, 5]}
+_REBUILD = {"channels": [8, 8]}
+_TOKENIZER = {
+    "mmkit": 1,
+    "modalities": {"image": {"encoder": {"use": "image/fsq-image", **_FSQ}}},
+    "tasks": {"rebuild": {"input": "{image}", "output": "{image}", "head": {"use": "image/rebuild-image", **_REBUILD}}},
+}
+
+
+def fsq_image() -> list[Case]:
+    """A grid of 4 × 4."""
+    return [Case(_FSQ, raws=_raws, bad=_bad)]
+
+
+def rebuild_image() -> list[Case]:
+    """Beside the encoder whose input it rebuilds; and alone, told the size."""
+    rows = [{"image": _pixels(16, 16)}, {"image": _pixels(20, 30)}, {"image": _pixels(9, 40)}]
+    alone = {**_REBUILD, "image_size": 16, "in_channels": 3}
+    return [
+        Case(alone, raws=_raws, bad=_bad, spec=_TOKENIZER, rows=rows, features=16),
+        Case({**alone, "loss": "mae"}, raws=_raws, bad=_bad, spec=_TOKENIZER, rows=rows, features=16, name="mae"),
+    ]
+
+
+def image_codes() -> list[Case]:
+    """A tokenizer with random weights."""
+
+    def saved(folder: Path) -> dict[str, Any]:
+        import mmkit
+
+        if not (folder / "codec").is_dir():
+            mmkit.build(_TOKENIZER).save(folder / "codec")
+        return {"codec": folder / "codec"}
+
+    return [Case(saved, raws=_raws, bad=_bad, same=_alike)]
+
+
+def _alike(got: Any, wanted: Any) -> bool:
+    """Codes lose something, random weights most of it: a picture is given for a picture."""
+    return isinstance(got, Image.Image) and got.size == (16, 16)
+
+
+_JANUS = {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "latent_channels": 32}
+
+
+def hf_image_codes() -> list[Case]:
+    """Small tokenizers with random weights."""
+
+    def janus(folder: Path) -> dict[str, Any]:
+        from transformers import JanusVQVAE, JanusVQVAEConfig
+
+        config = JanusVQVAEConfig(**_JANUS, num_patches=8, num_embeddings=64)
+        return _saved(JanusVQVAE(config), folder / "janus")
+
+    def emu3(folder: Path) -> dict[str, Any]:
+        from transformers import Emu3VQVAE, Emu3VQVAEConfig
+
+        sizes = {**_JANUS, "latent_channels": 4, "attn_resolutions": [1], "hidden_size": 32}
+        config = Emu3VQVAEConfig(**sizes, temporal_downsample_factor=2, codebook_size=64)
+        return {**_saved(Emu3VQVAE(config), folder / "emu3"), "image_size": 16}
+
+    common: dict[str, Any] = {"raws": _raws, "bad": _bad, "same": _alike}
+    return [Case(janus, **common), Case(emu3, name="emu3", **common)]
+
+
+def _saved(model: Any, folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        model.save_pretrained(folder)
+    return {"path": folder}
+
+
 def timm() -> list[Case]:
     """A stage of a ResNet, and a pooled row."""
     return [

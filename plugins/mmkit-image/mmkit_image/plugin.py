@@ -27,9 +27,21 @@ def _metric(name: str, config: str, summary: str) -> Component:
     )
 
 
+def _codec(name: str, module: str, config: str, summary: str) -> Component:
+    return Component(
+        kind="vocabulary",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_image.{module}:build",
+        config=f"mmkit_image.config:{config}",
+        modality="image",
+        cases=f"mmkit_image.conformance:{name.replace('-', '_')}",
+    )
+
+
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Encoders of images, and metrics of generated ones."""
+    """Encoders of images, codecs (what a picture tokenizer is trained with, and trained ones as vocabularies), metrics."""
     return [
         _encoder(
             "timm",
@@ -41,6 +53,24 @@ def mmkit_components() -> list[Component]:
             "hf-vision", "hf_vision", "HfVisionConfig", "Any transformers vision tower (CLIP, SigLIP, DINOv2, ViT …)."
         ),
         _encoder("cnn", "cnn", "CnnConfig", "Small residual convolutional network, to learn from scratch."),
+        _encoder(
+            "fsq-image", "fsq_image", "FsqImageConfig", "Encoder of a picture tokenizer: a grid of quantised codes."
+        ),
+        Component(
+            kind="head",
+            name="rebuild-image",
+            summary="The picture that the encoder read, again: decoder of a picture tokenizer.",
+            builder="mmkit_image.rebuild_image:build",
+            config="mmkit_image.config:RebuildImageConfig",
+            cases="mmkit_image.conformance:rebuild_image",
+        ),
+        _codec(
+            "hf-image-codes",
+            "hf_codes",
+            "HfImageCodesConfig",
+            "Codes of a picture tokenizer of transformers: Emu3, Janus.",
+        ),
+        _codec("image-codes", "image_codes", "ImageCodesConfig", "Codes of a picture tokenizer that mmkit trained."),
         _metric("image-quality", "ImageQualityConfig", "PSNR and SSIM of predicted pictures against their references."),
         _metric("frechet-distance", "FrechetConfig", "How far the features of predicted pictures are from real ones'."),
     ]

@@ -18,7 +18,15 @@ class GenerateConfig(Config):
         False, description="Cut longer targets (without an end id) instead of refusing the row; needs max_length."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target spread over all ids.")
-    max_new_tokens: int = Field(64, gt=0, description="Most ids that are generated.")
+    input_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="How often training leaves the columns out of the prompt; guidance needs it, 0.1 is usual.",
+    )
+    max_new_tokens: int | None = Field(
+        None, gt=0, description="Most ids that are generated; default: 64, or as many as a value of the codec can have."
+    )
     beams: int = Field(1, gt=0, description="Width of the beam search; 1 decodes greedily or samples.")
     temperature: float = Field(0.0, ge=0, description="Sampling temperature; 0 takes the likeliest id.")
     top_k: int | None = Field(None, gt=0, description="Sample among the k likeliest ids.")
@@ -26,6 +34,11 @@ class GenerateConfig(Config):
         None, gt=0, le=1, description="Sample among the likeliest ids of this joint probability."
     )
     length_penalty: float = Field(1.0, description="Beam scores are divided by length to this power.")
+    guidance: float = Field(
+        1.0,
+        ge=0,
+        description="Above 1 follows the columns of the prompt more closely than the model does (classifier-free guidance).",
+    )
     seed: int = Field(0, description="Seed of sampling.")
     metrics: list[TextMetricName] | None = Field(
         None, description="Metrics of evaluation; default: bleu, chrf and exact where the output is text."
@@ -40,6 +53,10 @@ class GenerateConfig(Config):
             raise ValueError("truncate needs max_length")
         if self.beams > 1 and self.temperature:
             raise ValueError("beams > 1 and temperature > 0 exclude each other: beam search does not sample")
+        if self.guidance != 1 and not self.input_dropout:
+            raise ValueError("guidance needs input_dropout, so that the model learns the prompt without its columns")
+        if self.beams > 1 and self.guidance != 1:
+            raise ValueError("beams > 1 and guidance exclude each other")
         return self
 
 

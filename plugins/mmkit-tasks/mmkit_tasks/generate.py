@@ -7,7 +7,18 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mmkit import BuildContext, Loss, Metric, PluginError, Ragged, SampleError, Scores, TaskHead, VocabularyAdapter
+from mmkit import (
+    BuildContext,
+    Grammar,
+    Loss,
+    Metric,
+    PluginError,
+    Ragged,
+    SampleError,
+    Scores,
+    TaskHead,
+    VocabularyAdapter,
+)
 from mmkit_tasks.metrics import OnlyText, text_metrics
 
 
@@ -28,9 +39,11 @@ class Generate(TaskHead):
         metric_names: Sequence[str] | None,
         bleu_tokenize: str,
         decoding: Mapping[str, Any],
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.vocabulary, self.input_dropout = vocabulary, input_dropout
+        self.streams = vocabulary.streams if isinstance(vocabulary, Grammar) else 1
         self.max_length, self.truncate, self.label_smoothing = max_length, truncate, label_smoothing
         self.metric_names, self.bleu_tokenize, self.decoding = metric_names, bleu_tokenize, dict(decoding)
 
@@ -42,7 +55,7 @@ class Generate(TaskHead):
         """
         if isinstance(raw, list) and raw and all(isinstance(text, str) for text in raw):
             raw = raw[0]
-        ids = [*self.vocabulary.encode(raw), self.vocabulary.end_id]
+        ids = [*self.vocabulary.encode(raw), *[self.vocabulary.end_id] * self.streams]
         if self.max_length is not None and len(ids) > self.max_length:
             if not self.truncate:
                 raise SampleError(
@@ -79,12 +92,14 @@ def build(
     max_length: int | None,
     truncate: bool,
     label_smoothing: float,
-    max_new_tokens: int,
+    input_dropout: float,
+    max_new_tokens: int | None,
     beams: int,
     temperature: float,
     top_k: int | None,
     top_p: float | None,
     length_penalty: float,
+    guidance: float,
     seed: int,
     metrics: list[str] | None,
     bleu_tokenize: str,
@@ -99,6 +114,9 @@ def build(
         "top_k": top_k,
         "top_p": top_p,
         "length_penalty": length_penalty,
+        "guidance": guidance,
         "seed": seed,
     }
-    return Generate(context.vocabulary, max_length, truncate, label_smoothing, metrics, bleu_tokenize, decoding)
+    return Generate(
+        context.vocabulary, max_length, truncate, label_smoothing, metrics, bleu_tokenize, decoding, input_dropout
+    )

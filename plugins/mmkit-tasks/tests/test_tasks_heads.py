@@ -65,6 +65,7 @@ def test_generate_options_and_metrics_come_from_the_config(make: Any, characters
         "top_k": None,
         "top_p": None,
         "length_penalty": 1.0,
+        "guidance": 1.0,
         "seed": 0,
     }
     figures: dict[str, float] = {}

@@ -12,7 +12,8 @@ from mmkit_text.lm_decoding import SlotState
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mmkit import BuildContext, PluginError, Ragged, SampleError, Scores
-from mmkit.model.generate import OPTIONS, Decoder
+from mmkit.model.decoder import Decoder
+from mmkit.model.generate import OPTIONS
 from mmkit.wiring.empty import empty_weights
 
 SMALL = {

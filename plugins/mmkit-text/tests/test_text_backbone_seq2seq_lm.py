@@ -11,7 +11,8 @@ from mmkit_text.characters import Characters
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from mmkit import BuildContext, PluginError, Ragged, SampleError
-from mmkit.model.generate import OPTIONS, Decoder
+from mmkit.model.decoder import Decoder
+from mmkit.model.generate import OPTIONS
 from mmkit.wiring.empty import empty_weights
 
 T5 = {

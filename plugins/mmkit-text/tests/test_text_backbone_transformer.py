@@ -8,7 +8,8 @@ from mmkit_text import backbone_config, config, lstm, transformer_backbone
 from mmkit_text.characters import Characters
 
 from mmkit import Backbone, BuildContext, Ragged
-from mmkit.model.generate import OPTIONS, Decoder
+from mmkit.model.decoder import Decoder
+from mmkit.model.generate import OPTIONS
 
 FORMS: dict[str, dict[str, Any]] = {
     "decoder": {"form": "decoder"},

@@ -1,0 +1,118 @@
+"""One prediction as it comes into being: text by text, sound chunk by chunk, a picture row by row."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmkit.errors import MmkitError
+from mmkit.interfaces import Codec, VocabularyAdapter
+from mmkit.model.batch import pack
+
+if TYPE_CHECKING:
+    from mmkit.model.model import Model
+
+CHUNK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is new.
+
+    Attributes:
+        modality: of the value. value: text that follows the texts before; sound that follows the sounds before; of a grid,
+            the picture with all rows that are there so far. last: nothing follows.
+    """
+
+    modality: str
+    value: Any
+    last: bool = False
+
+
+def stream(
+    model: "Model", task: str, sample: Mapping[str, Any], root: Path | None = None, **options: Any
+) -> Iterator[Piece]:
+    """The pieces of one prediction; the last one may have an empty value. Options as for ``predict``, without beams.
+
+    Raises:
+        MmkitError: the task does not generate, or an option is not legal. SampleError: the sample cannot be used.
+    """
+    from mmkit.model.generate import prepared, say_cut
+    from mmkit.model.model import Run
+
+    model.known(task)
+    if not model.parts.heads[task].autoregressive:
+        raise MmkitError(f"task {task!r} does not generate, so there is nothing to stream; use predict")
+    batch = pack([model.preparer(root)(task, sample, target=False)], model.processors()).to(model.device)
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            decoder, prompt, chosen = prepared(Run(model, batch), task, options)
+        if chosen["beams"] > 1:
+            raise MmkitError("beams > 1 cannot be streamed: which text wins is known at the end; use predict")
+        modality = model.plan.tasks[task].output_modality or ""
+        pieces = _Pieces.of(decoder.vocabulary)
+        for (ids,) in decoder.steps(prompt, chosen):
+            for value in pieces.new(ids):
+                yield Piece(modality, value)
+        say_cut(decoder, task, 1, chosen)
+        yield Piece(modality, pieces.rest(ids), last=True)
+    finally:
+        model.train(was)
+
+
+class _Pieces:
+    """Text: what a longer decoding adds to a shorter one."""
+
+    def __init__(self, vocabulary: VocabularyAdapter) -> None:
+        self.vocabulary, self.given = vocabulary, ""
+
+    @staticmethod
+    def of(vocabulary: VocabularyAdapter) -> "_Pieces":
+        """As its values are."""
+        return _Frames(vocabulary) if isinstance(vocabulary, Codec) else _Pieces(vocabulary)
+
+    def new(self, ids: list[int]) -> Iterator[Any]:
+        """What these ids add; a letter of several ids waits until it is whole."""
+        text = self.vocabulary.decode(ids)
+        longer = isinstance(text, str) and len(text) > len(self.given) and text.startswith(self.given)
+        if longer and not text.endswith("\ufffd"):
+            yield text[len(self.given) :]
+            self.given = text
+
+    def rest(self, ids: list[int]) -> Any:
+        """What was held back."""
+        value = self.vocabulary.decode(ids)
+        return value[len(self.given) :] if isinstance(value, str) else value
+
+
+class _Frames(_Pieces):
+    """Codes: whole rows of a picture, chunks of a sound."""
+
+    def __init__(self, vocabulary: Codec) -> None:
+        self.codec, self.done = vocabulary, 0
+        seconds = vocabulary.frame_rate or 0.0
+        self.unit = vocabulary.grid[1] if vocabulary.grid else max(1, round(seconds * CHUNK_SECONDS))
+
+    def new(self, ids: list[int]) -> Iterator[Any]:
+        """Every whole unit."""
+        if len(ids) < (self.done + self.unit) * self.codec.layout.codebooks:
+            return
+        frames = self.codec.layout.frames(ids)
+        while len(frames) >= self.done + self.unit:
+            self.done += self.unit
+            first = 0 if self.codec.grid else self.done - self.unit
+            yield self._restored(frames[first : self.done])
+
+    def rest(self, ids: list[int]) -> Any:
+        """The whole picture, or the end of the sound."""
+        frames = self.codec.layout.frames(ids)
+        return self._restored(frames if self.codec.grid else frames[self.done :])
+
+    def _restored(self, frames: list[list[int]]) -> Any:
+        return self.codec.restore(
+            torch.tensor(frames, dtype=torch.int64).reshape(len(frames), self.codec.layout.codebooks)
+        )

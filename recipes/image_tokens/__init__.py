@@ -1,0 +1,1 @@
+"""A picture tokenizer on Fashion-MNIST."""
