@@ -173,6 +173,7 @@ def _component(component: Component) -> list[str]:
     facts += ["generates"] if component.generates else []
     facts += ["needs a backbone that generates"] if component.autoregressive else []
     facts += ["its output column is of a vocabulary"] if component.spells else []
+    facts += ["its output column is of a continuous adapter"] if component.continuous else []
     facts += [f"reads {component.reads} nodes"] if component.reads > 1 else []
     about = plain(component.summary) + (f" ({'; '.join(facts)})" if facts else "")
     rules = re.sub(r"^Settings of .*?(; |\.$)", "", plain(inspect.cleandoc(config.__doc__ or "")))

@@ -71,7 +71,8 @@ def components(
     kind: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="encoder, adapter, vocabulary, backbone, head, source, metric or callback.", autocompletion=_kinds
+            help="encoder, adapter, vocabulary, continuous, backbone, head, source, metric or callback.",
+            autocompletion=_kinds,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,

@@ -20,6 +20,7 @@ from mmkit.errors import MmkitError, nearest
 
 if TYPE_CHECKING:
     from mmkit.model.model import Model
+    from mmkit.model.rendering import Files
 
 
 def predict(
@@ -62,7 +63,7 @@ def predict(
     Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
-    from mmkit.model.rendering import Files, renderers_of
+    from mmkit.model.rendering import Files
 
     free: dict[str, str] = context.meta[META]
     chosen = engines.Engine(engine, workers, batch_size, device)
@@ -86,12 +87,23 @@ def predict(
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
     assert rows is not None
-    if out is None and renderers_of(model.plan, task):
-        raise homeless(task)
-    files = None if out is None else Files(out.absolute(), task, out)
-    answers = chosen.answers(Predictor(model, task, options, _root(root, rows), files), folder, rows, many[0])
+    predictor = Predictor(model, task, options, _root(root, rows), _files(model, task, out))
+    answers = chosen.answers(predictor, folder, rows, many[0])
     with closing(answers), _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
         write_answers(answers, many[1], skip_bad, write, shown)
+
+
+def _files(model: "Model", task: str, out: Path | None) -> "Files | None":
+    """Where the answers of rows go that are files.
+
+    Raises:
+        MmkitError: they are, and there is no folder for them.
+    """
+    from mmkit.model.rendering import Files, renderers_of
+
+    if out is None and renderers_of(model.plan, task):
+        raise homeless(task)
+    return None if out is None else Files(out.absolute(), task, out)
 
 
 def _root(given: Path | None, rows: Path) -> Path | None:

@@ -182,14 +182,14 @@ def without_stream(rows: Rows) -> Rows:
 
 
 def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[Any]:
-    """Every raw value of a modality in the sources and the templates, to fit vocabularies on."""
+    """Every raw value of a modality in the sources and the templates, to fit vocabularies and continuous adapters on."""
     for task in plan.tasks.values():
         if modality == plan.literals:
             yield from (part.text for part in (*task.parts, *task.written) if isinstance(part, Literal))
     for rows in sources:
         task = plan.tasks[rows.given.task]
         columns = {c for c, m in task.modality_of.items() if m == modality}
-        if task.spelt:
+        if task.by_adapter:
             columns |= {column for column, written in task.outputs.items() if written == modality}
         for row in rows:
             yield from (row[c] for c in sorted(columns) if row.get(c) is not None)

@@ -4,6 +4,7 @@ from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
 from mmkit.interfaces.backbone import Backbone, DecodingState
 from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
+from mmkit.interfaces.continuous import ContinuousAdapter
 from mmkit.interfaces.encoder import Encoder
 from mmkit.interfaces.head import Loss, Metric, RowMetric, TaskHead
 from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
@@ -16,6 +17,7 @@ __all__ = [
     "BuildContext",
     "CodeLayout",
     "Codec",
+    "ContinuousAdapter",
     "DecodingState",
     "Encoder",
     "Fittable",

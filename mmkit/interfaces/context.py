@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.interfaces.adapter import VocabularyAdapter
+from mmkit.interfaces.continuous import ContinuousAdapter
 from mmkit.interfaces.processor import Processor
 
 
@@ -35,8 +36,9 @@ class BuildContext:
         vocabulary_size: (backbone) rows needed in the embedding table; 0 where no modality has ids.
         generates: (backbone) whether a head decodes with it; without one, no output layer is needed.
         dims: (head) width of each node it reads, in order.
-        processors: (head) processor of each node it reads, in order; None where the node is no encoder.
         vocabulary: (head) adapter of the output column, where that column is one of ids.
+        processors: (head) processor of each node it reads, in order; None where the node is no encoder.
+        continuous: (head) adapter of the output column, where that column is one of vectors.
     """
 
     assets: Path | None = None
@@ -46,5 +48,6 @@ class BuildContext:
     vocabulary_size: int = 0
     generates: bool = True
     dims: tuple[int, ...] = ()
-    processors: tuple[Processor | None, ...] = ()
     vocabulary: VocabularyAdapter | None = None
+    processors: tuple[Processor | None, ...] = ()
+    continuous: ContinuousAdapter | None = None

@@ -72,7 +72,7 @@ class HasAssets(Protocol):
 
 @runtime_checkable
 class HasExample(Protocol):
-    """A processor or vocabulary that can show a typical raw value, so that ``mmkit check`` can count tokens and FLOPs."""
+    """A processor, vocabulary or continuous adapter that can show a typical raw value, so that ``mmkit check`` can count tokens and FLOPs."""
 
     def example(self) -> tuple[str, Any]:
         """What it is in a few words with its size (``"second of sound"``), and a raw value. Cheap; reads no file.

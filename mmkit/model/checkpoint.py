@@ -197,6 +197,7 @@ def unique(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
 
 def _with_assets(model: Model) -> dict[str, HasAssets]:
     named: dict[str, Any] = {f"{name}.adapter": v for name, v in model.vocabularies.items()}
+    named.update({f"{name}.adapter": v for name, v in model.parts.continuous.items()})
     named.update(model.nodes())
     return {name: component for name, component in named.items() if isinstance(component, HasAssets)}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mmkit.errors import MmkitError, PluginError, SampleError
-from mmkit.interfaces import Grammar, Processor, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces import ContinuousAdapter, Grammar, Processor, SoftAdapter, TaskHead, VocabularyAdapter
 from mmkit.model.batch import Ids, Media, Sample
 from mmkit.model.cached import FeatureReader
 from mmkit.model.content import content_key, item_key
@@ -33,6 +33,7 @@ class Preparer:
     root: Path | None = None
     literals: dict[str, Ids] = field(default_factory=dict)
     caches: Mapping[str, FeatureReader] = field(default_factory=dict)
+    continuous: Mapping[str, ContinuousAdapter] = field(default_factory=dict)
     training: bool = False
     kept: tuple[str, ...] = ()
 
@@ -45,7 +46,7 @@ class Preparer:
         adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
         heads = {name: weightless(head) for name, head in parts.heads.items()}
         known = (parts.vocabularies, parts.offsets, adapters, heads)
-        return cls(plan, processors, *known, root, caches=caches or {})
+        return cls(plan, processors, *known, root, caches=caches or {}, continuous=parts.continuous)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Components travel as bytes: a plugin that is lost in a worker is told there, and does not end the worker."""
@@ -91,7 +92,7 @@ class Preparer:
     def _output(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
         """The value of an output column, or one that metrics want; of a modality that files hold, as one that may be opened."""
         planned, raw = self.plan.tasks[task], self._value(column, row)
-        spelt = planned.outputs.get(column) if planned.spelt else None
+        spelt = planned.outputs.get(column) if planned.by_adapter else None
         typed = planned.modality_of.get(column) or self.plan.spec.tasks[task].columns.get(column, column)
         try:
             return self._located(spelt or typed, raw)
@@ -100,7 +101,7 @@ class Preparer:
 
     def _located(self, modality: str, raw: Any) -> Any:
         """A value whose strings are files, with its paths inside the data root; any other as it is."""
-        reader = self.processors.get(modality) or self.vocabularies.get(modality)
+        reader = self.processors.get(modality) or self.vocabularies.get(modality) or self.continuous.get(modality)
         if self.root is None or reader is None or not reader.strings_are_paths:
             return raw
         data = self.plan.spec.data

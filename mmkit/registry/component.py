@@ -6,7 +6,7 @@ API_VERSION = 1
 """What plugins are written against: the newest plugin API of this mmkit."""
 SUPPORTED_APIS: tuple[int, ...] = (1,)
 """The plugin APIs that this mmkit loads, ``API_VERSION`` last; a plugin for another one is listed as incompatible."""
-KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head", "source", "metric", "callback")
+KINDS = ("encoder", "adapter", "vocabulary", "continuous", "backbone", "head", "source", "metric", "callback")
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,14 @@ class Component:
     """One component of a plugin.
 
     Attributes:
-        kind: encoder, adapter (soft), vocabulary (ids), backbone, head, source (rows), metric or callback (of training).
+        kind: encoder, adapter (soft), vocabulary (ids), continuous (vectors), backbone, head, source (rows), metric or
+            callback (of training).
         name: short name that a spec's ``use:`` gives.
         summary: one line for listings.
         builder: import path ``module:function``; called as ``builder(context, **config_fields)``. The context of a
             source is a ``SourceContext``, that of a callback a ``RunContext``, else a ``BuildContext``.
         config: import path ``module:class`` of the pydantic config; that module imports no torch.
-        modality: what kind of raw value an encoder or vocabulary takes; any string.
+        modality: what kind of raw value an encoder, vocabulary or continuous adapter takes; any string.
         licence: SPDX name of the component's own code.
         generates: whether a backbone can decode.
         autoregressive: whether a head needs a backbone that generates.
@@ -30,6 +31,7 @@ class Component:
             ``mmkit.testing.Case``; read by nothing else.
         api: the API version the record was written for; a record that does not say it is of the first.
         plugin: name of the plugin; filled in by discovery.
+        continuous: whether a head's targets are vectors of the output column's continuous adapter (``flow``).
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Component:
     cases: str = ""
     api: int = 1
     plugin: str = ""
+    continuous: bool = False
 
     @property
     def full_name(self) -> str:

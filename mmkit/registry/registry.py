@@ -9,8 +9,10 @@ from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 SLOW = 0.5
 """Seconds; a plugin that takes longer to be listed is called slow."""
-SAME_PLACE = {"vocabulary": "adapter"}
+SAME_PLACE = {"vocabulary": "adapter", "continuous": "adapter"}
 """Kinds that a spec names at the place of another kind: their names must differ from those."""
+NOUNS = {"continuous": "continuous adapter"}
+"""What messages call a kind whose name is no noun."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ class Registry:
 
     def _unknown(self, kinds: Sequence[str], name: str) -> str:
         elsewhere = [c for c in self.components if c.name == name]
+        nouns = [NOUNS.get(kind, kind) for kind in kinds]
+        wanted = " or ".join([part for part in (", ".join(nouns[:-1]), nouns[-1]) if part])
         if elsewhere:
-            kind = elsewhere[0].kind
+            kind = NOUNS.get(elsewhere[0].kind, elsewhere[0].kind)
             article = "an" if kind[0] in "aeiou" else "a"
-            return f"{name!r} is {article} {kind}, wanted here: {' or '.join(kinds)}"
-        text = f"unknown {' or '.join(kinds)} {name!r}: {nearest(name, [c.name for c in self.of_kind(*kinds)])}"
+            return f"{name!r} is {article} {kind}, wanted here: {wanted}"
+        text = f"unknown {wanted} {name!r}: {nearest(name, [c.name for c in self.of_kind(*kinds)])}"
         for report in self.reports:
             if report.status != "loaded":
                 text += f"; {report}"

@@ -40,7 +40,9 @@ class Modality(Strict):
 
     encoder: ComponentUse | None = Field(None, description="Encoder of the raw values.")
     adapter: ComponentUse | None = Field(
-        None, description="Soft adapter (features → tokens), or a vocabulary (raw ⇄ ids) when there is no encoder."
+        None,
+        description="Soft adapter (features → tokens); without an encoder a vocabulary (raw ⇄ ids), or a continuous adapter "
+        "(raw ⇄ vectors), which can only be written.",
     )
 
     @model_validator(mode="after")

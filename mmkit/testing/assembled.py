@@ -38,6 +38,10 @@ def example(subject: Subject) -> tuple[Mapping[str, Any], list[Mapping[str, Any]
         spec["modalities"] = {"a": {"adapter": use}}
         columns["a"] = columns["y"] = raws
         task |= {"columns": {"y": "a"}, "head": "bench-spell"}
+    elif component.kind == "continuous":
+        spec["modalities"] = {"a": numbers, "values": {"adapter": use}}
+        columns["y"] = raws
+        task |= {"columns": {"y": "values"}, "head": "bench-write"}
     elif component.kind == "backbone":
         spec |= {"modalities": {"a": letters}, "backbone": use}
         columns["a"] = [WORDS[i % len(WORDS)] for i in range(count)]
@@ -63,6 +67,9 @@ def _around_head(
     if component.spells:
         spec["modalities"] = {**spec["modalities"], "text": {"adapter": "bench-letters"}}
         task["columns"] = {"y": "text"}
+    if component.continuous:
+        spec["modalities"] = {**spec["modalities"], "values": {"adapter": "bench-quads"}}
+        task["columns"] = {"y": "values"}
     if component.autoregressive:
         return
     del spec["backbone"]

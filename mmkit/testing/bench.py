@@ -15,6 +15,7 @@ from mmkit.interfaces import (
     Backbone,
     Batch,
     BuildContext,
+    ContinuousAdapter,
     DecodingState,
     Encoder,
     Item,
@@ -110,6 +111,22 @@ class Letters(VocabularyAdapter):
     def decode(self, ids: Sequence[int]) -> str:
         """The letters."""
         return "".join(self.alphabet[i - 2] for i in ids if i >= 2)
+
+
+class Quads(ContinuousAdapter):
+    """Eight numbers as two vectors of four."""
+
+    length, dim = 2, 4
+
+    def encode(self, raw: Any) -> Tensor:
+        """As they are."""
+        if not isinstance(raw, list) or len(raw) != 8 or not all(isinstance(value, int | float) for value in raw):
+            raise SampleError(f"wanted a list of 8 numbers, got {type(raw).__name__}")
+        return torch.tensor(raw, dtype=torch.float32).view(2, 4)
+
+    def decode(self, vectors: Tensor) -> list[float]:
+        """As they are."""
+        return [float(value) for value in vectors.flatten().tolist()]
 
 
 class _State(DecodingState):
@@ -220,6 +237,35 @@ class Spell(TaskHead):
         return []
 
 
+class Write(TaskHead):
+    """The output column's vectors, all at once: the mean of its rows through a linear layer."""
+
+    def __init__(self, dim: int, continuous: ContinuousAdapter) -> None:
+        super().__init__()
+        self.continuous = continuous
+        self.layer = nn.Linear(dim, continuous.length * continuous.dim)
+
+    def target(self, raw: Any) -> Tensor:
+        """Its vectors, laid end to end."""
+        return self.continuous.encode(raw).flatten()
+
+    def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
+        """Squared error."""
+        return Loss((self._read(features) - targets.values.view(len(targets), -1)).square().sum(), len(targets))
+
+    def predict(self, features: Sequence[Ragged]) -> list[Any]:
+        """The decoded values."""
+        shape = (self.continuous.length, self.continuous.dim)
+        return [self.continuous.decode(row.view(shape)) for row in self._read(features).cpu()]
+
+    def metrics(self) -> list[Metric]:
+        """None."""
+        return []
+
+    def _read(self, features: Sequence[Ragged]) -> Tensor:
+        return self.layer(torch.stack([item.mean(0) for item in features[0].split()]))
+
+
 def _joined(prompt: Ragged, target: Ragged) -> Ragged:
     pairs = zip(prompt.split(), target.split(), strict=True)
     return cat([Ragged.of([torch.cat(pair)]) for pair in pairs])
@@ -237,6 +283,10 @@ def _vocabulary(context: BuildContext, *, dim: int) -> Letters:
     return Letters()
 
 
+def _continuous(context: BuildContext, *, dim: int) -> Quads:
+    return Quads()
+
+
 def _backbone(context: BuildContext, *, dim: int) -> Recurrent:
     return Recurrent(context.vocabulary_size, dim)
 
@@ -248,6 +298,11 @@ def _number(context: BuildContext, *, dim: int) -> Number:
 def _spell(context: BuildContext, *, dim: int) -> Spell:
     assert context.vocabulary is not None
     return Spell(context.vocabulary)
+
+
+def _write(context: BuildContext, *, dim: int) -> Write:
+    assert context.continuous is not None
+    return Write(context.dims[0], context.continuous)
 
 
 def _record(kind: str, name: str, builder: str, **more: Any) -> Component:
@@ -262,5 +317,7 @@ _COMPONENTS = (
     _record("vocabulary", "bench-letters", "_vocabulary", modality="text"),
     _record("backbone", "bench-recurrent", "_backbone", generates=True),
     _record("head", "bench-number", "_number"),
+    _record("continuous", "bench-quads", "_continuous", modality="numbers"),
+    _record("head", "bench-write", "_write", continuous=True),
     _record("head", "bench-spell", "_spell", autoregressive=True, spells=True),
 )

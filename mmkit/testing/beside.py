@@ -11,6 +11,7 @@ from mmkit.testing.check import NotApplicable
 from mmkit.testing.subject import (
     AdapterSubject,
     BackboneSubject,
+    ContinuousSubject,
     EncoderSubject,
     HeadSubject,
     Place,
@@ -121,6 +122,7 @@ SUBJECTS: dict[str, type[Subject]] = {
     "encoder": EncoderSubject,
     "adapter": AdapterSubject,
     "vocabulary": VocabularySubject,
+    "continuous": ContinuousSubject,
     "backbone": BackboneSubject,
     "head": HeadSubject,
     "source": SourceSubject,

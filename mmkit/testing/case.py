@@ -18,7 +18,6 @@ class Case:
         raws: (encoder, vocabulary, head) at least two legal raw values, of different sizes where they have one, or a
             function that makes them in a folder. Of a head: values of the output column. Default: the component's
             own ``example()``. Of a metric: pairs of a prediction and a reference, or triples with the row's columns.
-        features: (head) rows of every node it reads, where it reads just so many; default: other numbers a sample.
         bad: (encoder, vocabulary, head) values that have to be refused with ``SampleError``, beside those that the kit
             knows itself (``None``, an object of a foreign class).
         spec: an example spec that is built, trained one step, saved, loaded and asked. Default: the component among
@@ -27,18 +26,19 @@ class Case:
         tolerance: largest difference that counts as equal, in float32.
         waive: name of a check → why the component is not held to it. The reason is printed with every scorecard.
         name: tells several cases of one component apart.
+        features: (head) rows of every node it reads, where it reads just so many; default: other numbers a sample.
     """
 
     config: Mapping[str, Any] | Callable[[Path], Mapping[str, Any]] = field(default_factory=dict)
     raws: Sequence[Any] | Callable[[Path], Sequence[Any]] = ()
     bad: Sequence[Any] | Callable[[Path], Sequence[Any]] = ()
-    features: int = 0
     spec: Mapping[str, Any] | None = None
     rows: Sequence[Mapping[str, Any]] = ()
     same: Callable[[Any, Any], bool] | None = None
     tolerance: float = 1e-5
     waive: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+    features: int = 0
 
 
 def cases_of(component: Component) -> list[Case]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mmkit.testing.subject import Subject
 
 LEVELS = ("bronze", "silver", "gold")
-KINDS = ("encoder", "adapter", "vocabulary", "backbone", "head")
+KINDS = ("encoder", "adapter", "vocabulary", "continuous", "backbone", "head")
 BESIDE = ("source", "metric", "callback")
 ALL = (*KINDS, *BESIDE)
 MODULES = ("encoder", "adapter", "backbone", "head")
@@ -17,6 +17,7 @@ MINIMUM = {
     "encoder": 24,
     "adapter": 20,
     "vocabulary": 16,
+    "continuous": 16,
     "backbone": 22,
     "head": 20,
     "source": 10,

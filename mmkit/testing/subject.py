@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmkit.interfaces import BuildContext, Fittable, HasExample, Loss, Scores
 from mmkit.ragged import Ragged
 from mmkit.registry.component import Component
-from mmkit.testing.bench import Letters, Recurrent
+from mmkit.testing.bench import Letters, Quads, Recurrent
 from mmkit.testing.case import Case
 from mmkit.testing.check import BrokenError, NotApplicable, require
 from mmkit.wiring.construct import INTERFACES
@@ -25,6 +25,7 @@ WIDTH = 16
 FEATURES = 12
 ROWS = (5, 9, 3, 6)
 WORDS = ("ab", "cabin", "b", "dab")
+SERIES = ([0.5] * 8, [0.1 * n for n in range(8)], [1.0, -1.0] * 4)
 Place: TypeAlias = torch.dtype | str | None
 """A type for floating-point numbers, or a device; None leaves everything as it is."""
 
@@ -183,6 +184,28 @@ class VocabularySubject(Subject):
         return Ragged.of([torch.tensor(module.encode(raw), dtype=torch.int64) for raw in arguments])
 
 
+class ContinuousSubject(Subject):
+    """Raw values become vectors."""
+
+    @cached_property
+    def raws(self) -> list[Any]:
+        """Legal raw values, at least three."""
+        return _three(self.values("raws") or [_example(self.built)])
+
+    @cached_property
+    def inputs(self) -> list[Any]:
+        """Raw values."""
+        return self.raws
+
+    def arguments(self, inputs: Sequence[Any], to: Place = None) -> tuple[Any, ...]:
+        """Raw values."""
+        return tuple(inputs)
+
+    def call(self, module: Any, arguments: Sequence[Any]) -> Ragged:
+        """Vectors."""
+        return Ragged.of([module.encode(raw) for raw in arguments])
+
+
 class BackboneSubject(Subject):
     """Tokens are drawn: a prompt, and a target where it generates."""
 
@@ -212,15 +235,18 @@ class HeadSubject(Subject):
     """Features are drawn; targets are made of the raw values."""
 
     def context(self) -> dict[str, Any]:
-        """Widths, and letters where it spells."""
-        dims = (WIDTH,) * self.component.reads
-        return {"dims": dims, "vocabulary": Letters() if self.component.spells else None}
+        """Widths, letters where it spells, vectors of numbers where it writes vectors."""
+        return {
+            "dims": (WIDTH,) * self.component.reads,
+            "vocabulary": Letters() if self.component.spells else None,
+            "continuous": Quads() if self.component.continuous else None,
+        }
 
     @cached_property
     def raws(self) -> list[Any]:
         """Values of the output column; None where it needs none."""
-        raws = self.values("raws") or (list(WORDS) if self.component.spells else [None] * len(ROWS))
-        return _three(raws)
+        own = list(WORDS) if self.component.spells else [*SERIES] if self.component.continuous else [None] * len(ROWS)
+        return _three(self.values("raws") or own)
 
     @cached_property
     def backbone(self) -> Recurrent:

@@ -62,6 +62,11 @@ def ids(vocabulary: Any, raws: Sequence[Any]) -> list[list[int]]:
     return [list(vocabulary.encode(raw)) for raw in raws]
 
 
+def vectors(adapter: Any, raws: Sequence[Any]) -> list[Any]:
+    """What a continuous adapter makes of raw values, as NumPy arrays."""
+    return [adapter.encode(raw).numpy() for raw in raws]
+
+
 def compiled(component: Component, case: str, folder: Path) -> str:
     """Why a component's forward does not compile in one graph to the same output; empty if it does."""
     import torch

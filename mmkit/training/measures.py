@@ -19,8 +19,9 @@ class Measures:
 
     def __init__(self, model: Model, task: str) -> None:
         self.task = task
-        output = model.plan.tasks[task].output_modality
-        context = BuildContext(vocabulary=model.vocabularies.get(output) if output else None)
+        output = model.plan.tasks[task].output_modality or ""
+        vocabulary, continuous = model.vocabularies.get(output), model.parts.continuous.get(output)
+        context = BuildContext(vocabulary=vocabulary, continuous=continuous)
         self.own = model.parts.heads[task].metrics()
         places = [("tasks", task, "metrics", index) for index in range(len(model.plan.spec.tasks[task].metrics))]
         placed = [model.plan.beside_at(place) for place in places]

@@ -49,7 +49,7 @@ class Evaluation:
         found = []
         for column in planned.columns:
             modality = self.model.plan.modalities[planned.modality_of[column]]
-            placed = modality.encoder or modality.vocabulary
+            placed = modality.encoder or modality.vocabulary or modality.continuous
             if placed is not None and placed.component.modality == kind:
                 found.append(column)
         return found

@@ -29,7 +29,7 @@ class Nominal:
 
     Attributes:
         what: in words, "second of sound". features: rows of the encoder. tokens: rows of the stream.
-        batch: what the encoder takes; None for a vocabulary.
+        batch: what the encoder takes; None for a vocabulary or a continuous adapter.
         refused: why the adapter cannot take the item; ``tokens`` is then 0.
     """
 
@@ -41,13 +41,16 @@ class Nominal:
 
 
 def nominal_items(parts: Parts) -> dict[str, Nominal]:
-    """An item of every modality whose processor or vocabulary can show an example."""
+    """An item of every modality whose processor, vocabulary or continuous adapter can show an example."""
     found = {}
     for name, vocabulary in parts.vocabularies.items():
         if isinstance(vocabulary, HasExample) and _fitted(vocabulary):
             what, raw = vocabulary.example()
             count = len(vocabulary.encode(raw))
             found[name] = Nominal(what, count, count)
+    for name, written in parts.continuous.items():
+        if isinstance(written, HasExample) and _fitted(written):
+            found[name] = Nominal(written.example()[0], written.length, written.length)
     for name, encoder in parts.encoders.items():
         processor = encoder.processor()
         if isinstance(processor, HasExample) and _fitted(encoder):

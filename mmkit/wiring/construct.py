@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.errors import MmkitError, PluginError, Problem, SpecError
-from mmkit.interfaces import Backbone, BuildContext, Encoder, Fittable, SoftAdapter, TaskHead, VocabularyAdapter
+from mmkit.interfaces import (
+    Backbone,
+    BuildContext,
+    ContinuousAdapter,
+    Encoder,
+    Fittable,
+    SoftAdapter,
+    TaskHead,
+    VocabularyAdapter,
+)
 from mmkit.interfaces.codec import streams_of
 from mmkit.wiring.graph import Placed, Plan
 from mmkit.wiring.interleaved import Interleaved, unfit
@@ -15,6 +24,7 @@ INTERFACES: dict[str, type] = {
     "encoder": Encoder,
     "adapter": SoftAdapter,
     "vocabulary": VocabularyAdapter,
+    "continuous": ContinuousAdapter,
     "backbone": Backbone,
     "head": TaskHead,
 }
@@ -30,6 +40,7 @@ class Parts:
     """
 
     vocabularies: dict[str, VocabularyAdapter] = field(default_factory=dict)
+    continuous: dict[str, ContinuousAdapter] = field(default_factory=dict)
     encoders: dict[str, Encoder] = field(default_factory=dict)
     adapters: dict[str, SoftAdapter] = field(default_factory=dict)
     backbones: dict[str, Backbone] = field(default_factory=dict)
@@ -129,6 +140,10 @@ class _Constructor:
                 self.parts.vocabularies[name] = built
                 self.parts.offsets[name] = self.parts.vocabulary_size
                 self.parts.vocabulary_size += built.size
+            if modality.continuous:
+                written = self._build(modality.continuous)
+                self._fitted(modality.continuous, written, name)
+                self.parts.continuous[name] = written
         if self.problems:
             raise SpecError(self.problems)
 
@@ -240,8 +255,12 @@ class _Constructor:
 
     def _head(self, name: str) -> None:
         task = self.plan.tasks[name]
-        vocabulary = self.parts.vocabularies.get(task.output_modality or "")
-        dims = tuple(self.parts.dims[node] for node in task.reads)
+        output = task.output_modality or ""
         encoders = {f"{modality}.encoder": encoder for modality, encoder in self.parts.encoders.items()}
-        read = tuple(encoders[node].processor() if node in encoders else None for node in task.reads)
-        self.parts.heads[name] = self._build(task.head, dims=dims, processors=read, vocabulary=vocabulary)
+        self.parts.heads[name] = self._build(
+            task.head,
+            dims=tuple(self.parts.dims[node] for node in task.reads),
+            processors=tuple(encoders[node].processor() if node in encoders else None for node in task.reads),
+            vocabulary=self.parts.vocabularies.get(output),
+            continuous=self.parts.continuous.get(output),
+        )

@@ -10,6 +10,7 @@ COLOURS = {
     "encoder": "#d0ebff",
     "adapter": "#d3f9d8",
     "vocabulary": "#fff3bf",
+    "continuous": "#c5f6fa",
     "backbone": "#ffe8cc",
     "head": "#e5dbff",
 }
@@ -27,7 +28,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """Values flow from one box to another; ``spells``: a head writes its answers with a vocabulary."""
+    """Values flow from one box to another; ``spells``: a head writes its answers with a vocabulary or a
+    continuous adapter."""
 
     source: str
     target: str
@@ -92,7 +94,7 @@ def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
                 queue.append(source)
         if not reads:
             found += _stream(plan, task, node)
-    if task.spelt:
+    if task.by_adapter:
         names = dict.fromkeys(name for name in task.outputs.values() if name is not None)
         found += [Arrow(f"{name}.adapter", task.head.node, spells=True) for name in names]
     return found
@@ -134,7 +136,8 @@ def _in_flow(names: list[str], arrows: list[Arrow]) -> list[str]:
 
 
 def to_mermaid(plan: Plan) -> str:
-    """A ``graph LR`` that renders on GitHub and in MkDocs; dotted arrows lead from a vocabulary to heads that spell."""
+    """A ``graph LR`` that renders on GitHub and in MkDocs; dotted arrows lead from the adapter that
+    writes its answers to a head."""
     drawn = graph(plan)
     ids = {box.name: f"n{index}" for index, box in enumerate(drawn.boxes)}
     lines = ["graph LR"]

@@ -36,12 +36,13 @@ class Placed:
 
 @dataclass(frozen=True)
 class ModalityPlan:
-    """Either encoder (+ soft adapter), or a vocabulary."""
+    """Either encoder (+ soft adapter), or a vocabulary, or a continuous adapter."""
 
     name: str
     encoder: Placed | None = None
     adapter: Placed | None = None
     vocabulary: Placed | None = None
+    continuous: Placed | None = None
 
     @property
     def node(self) -> str:
@@ -90,6 +91,11 @@ class TaskPlan:
         return self.head.component.autoregressive or self.head.component.spells
 
     @property
+    def by_adapter(self) -> bool:
+        """Whether the output column is written by the adapter of its modality, as ids or as vectors."""
+        return self.spelt or self.head.component.continuous
+
+    @property
     def columns(self) -> list[str]:
         """Columns of the data that the input needs."""
         return [part.column for part in self.parts if isinstance(part, Slot)]
@@ -134,7 +140,7 @@ class Plan:
 
     def placed(self) -> list[Placed]:
         """Every component, in the order of building."""
-        found = [p for m in self.modalities.values() for p in (m.vocabulary, m.encoder)]
+        found = [p for m in self.modalities.values() for p in (m.vocabulary, m.continuous, m.encoder)]
         for backbone in self.backbones.values():
             found += [backbone.placed, *(adapter for _, adapter in backbone.reads)]
         found += [m.adapter for m in self.modalities.values()]

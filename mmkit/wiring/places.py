@@ -8,7 +8,7 @@ from mmkit.spec.load import Location
 _ANY = "*"
 PLACES: Mapping[Location, tuple[str, ...]] = {
     ("modalities", _ANY, "encoder"): ("encoder",),
-    ("modalities", _ANY, "adapter"): ("adapter", "vocabulary"),
+    ("modalities", _ANY, "adapter"): ("adapter", "vocabulary", "continuous"),
     ("backbone",): ("backbone",),
     ("nodes", _ANY, "backbone"): ("backbone",),
     ("nodes", _ANY, "reads", _ANY, "adapter"): ("adapter",),

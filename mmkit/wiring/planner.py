@@ -57,6 +57,7 @@ class _Planner:
         self.registry = registry
         self.model_only = model_only
         self.problems: list[Problem] = []
+        self.continuous: list[str] = []
 
     def loose_components(self) -> list[Problem]:
         """Problems of components in a spec whose form is already known to be wrong."""
@@ -147,8 +148,14 @@ class _Planner:
         if given.encoder is not None:
             adapter = self._place(f"{name}.adapter", given.adapter, (*at, "adapter"), "adapter")
             return ModalityPlan(name, encoder=encoder, adapter=adapter)
-        vocabulary = self._place(f"{name}.adapter", given.adapter, (*at, "adapter"), "vocabulary")
-        return ModalityPlan(name, vocabulary=vocabulary)
+        written = self._place(f"{name}.adapter", given.adapter, (*at, "adapter"), "vocabulary", "continuous")
+        if written is not None and written.component.kind == "continuous":
+            self.continuous.append(name)
+            return ModalityPlan(name, continuous=written)
+        return ModalityPlan(name, vocabulary=written)
+
+    def _vocabularies(self, spec: Spec) -> list[str]:
+        return [name for name, m in spec.modalities.items() if m.encoder is None and name not in self.continuous]
 
     @staticmethod
     def _node_names(spec: Spec, modalities: dict[str, ModalityPlan]) -> dict[str, str]:
@@ -202,8 +209,15 @@ class _Planner:
         columns = [part.column for part in written if isinstance(part, Slot)]
         written_as = {column: self._output_modality(column, task, spec, head, at) or "" for column in columns}
         several = len(written) > 1
+        for column, modality in types.items():
+            if modality in self.continuous:
+                self._say(
+                    (*at, "input"),
+                    f"column {column!r} is of modality {modality!r}, which is written as vectors and cannot be read",
+                    f"give it another modality, one with an encoder: columns: {{{column}: …}}",
+                )
         reads = self._reads(task, types, spec, nodes, at)
-        if any(isinstance(p, Literal) for p in parts) and not any(m.encoder is None for m in spec.modalities.values()):
+        if any(isinstance(p, Literal) for p in parts) and not self._vocabularies(spec):
             self._say(
                 (*at, "input"),
                 "the template has text of its own, but no modality of the spec is a vocabulary",
@@ -252,7 +266,7 @@ class _Planner:
             return task.columns[column]
         if column in spec.modalities:
             return column
-        vocabularies = [name for name, m in spec.modalities.items() if m.encoder is None]
+        vocabularies = self._vocabularies(spec)
         if len(vocabularies) == 1:
             return vocabularies[0]
         if len(spec.modalities) == 1:
@@ -267,8 +281,10 @@ class _Planner:
     def _output_modality(self, output: str, task: Task, spec: Spec, head: Placed | None, at: Location) -> str | None:
         if head is None:
             return None
-        vocabularies = [name for name, m in spec.modalities.items() if m.encoder is None]
+        vocabularies = self._vocabularies(spec)
         named = task.columns.get(output, output)
+        if head.component.continuous:
+            return self._of_vectors(named, output, spec, head, at)
         if named in vocabularies:
             return named
         if len(vocabularies) == 1 and named not in spec.modalities:
@@ -279,6 +295,19 @@ class _Planner:
                 f"column {output!r} cannot be spelt by head {head.component.name!r}: it is not of a vocabulary modality",
                 f"vocabularies: {', '.join(vocabularies) or 'none in this spec'}",
             )
+        return None
+
+    def _of_vectors(self, named: str, output: str, spec: Spec, head: Placed, at: Location) -> str | None:
+        """The continuous modality that a column is written with."""
+        if named in self.continuous:
+            return named
+        if len(self.continuous) == 1 and named not in spec.modalities:
+            return self.continuous[0]
+        self._say(
+            (*at, "output"),
+            f"column {output!r} cannot be written by head {head.component.name!r}: it is not of a modality of vectors",
+            f"modalities of vectors: {', '.join(self.continuous) or 'none in this spec'}",
+        )
         return None
 
     def _reads(
@@ -300,7 +329,9 @@ class _Planner:
         self, head: Placed, reads: tuple[str, ...], backbones: dict[str, BackbonePlan], spec: Spec, at: Location
     ) -> None:
         component = head.component
-        if (component.autoregressive or component.spells) and spec.tasks[str(at[1])].output is None:
+        if (component.autoregressive or component.spells or component.continuous) and spec.tasks[
+            str(at[1])
+        ].output is None:
             self._say(at, f"head {component.name!r} needs an output", 'add output: "{column}"')
         if len(reads) != component.reads and reads:
             self._say(

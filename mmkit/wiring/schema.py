@@ -10,7 +10,7 @@ from mmkit.wiring.graph import import_path
 
 _KINDS = {
     "encoder": ("encoder",),
-    "adapter": ("adapter", "vocabulary"),
+    "adapter": ("adapter", "vocabulary", "continuous"),
     "soft-adapter": ("adapter",),
     "backbone": ("backbone",),
     "head": ("head",),

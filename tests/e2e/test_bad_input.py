@@ -55,7 +55,7 @@ def test_unknown_component_option_names_the_nearest(spec: dict[str, Any]) -> Non
     spec["backbone"]["embeding_dim"] = 3
     spec["modalities"]["text"]["adapter"]["use"] = "word"
     assert problems(spec) == [
-        "modalities.text.adapter.use: unknown vocabulary 'word': did you mean 'words'?\n"
+        "modalities.text.adapter.use: unknown vocabulary or continuous adapter 'word': did you mean 'words'?\n"
         "    fix: see `mmkit components`",
         "backbone.embeding_dim: unknown key 'embeding_dim': did you mean 'embedding_dim'?",
     ]

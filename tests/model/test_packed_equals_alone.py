@@ -74,6 +74,7 @@ SMALL: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("head", "tasks/generate"): [{"label_smoothing": 0.1}],
     ("head", "tasks/classify"): [{"labels": ["x", "y"], "pool": how} for how in ("mean", "max", "last")],
     ("head", "tasks/regress"): [{"pool": "first"}],
+    ("head", "tasks/flow"): [{"dim": 8, "heads": 2, "layers": 1}, {"dim": 8, "layers": 1, "attend": True}],
     ("head", "tasks/ctc"): [{"rnn_layers": 1, "rnn_dim": 6, "zero_infinity": True}],
 }
 BY_DESIGN = {("head", "tasks/contrastive"): "its loss compares the samples of a batch"}
@@ -141,12 +142,16 @@ def spec_with(component: Any, options: dict[str, Any]) -> dict[str, Any]:
         spec["tasks"]["other"] = {"input": "{other}{text}", "output": "{label}", "head": {"use": "classify", "labels": ["x", "y"]}}  # fmt: skip
     for task in spec["tasks"].values():
         task["columns"] = {name: "text" for name in ("label", "target") if f"{{{name}}}" == task["output"]}
+    if component.continuous:
+        spec["modalities"]["drawn"] = {"adapter": {"use": "image-patches", "image_size": 8}}
+        spec["tasks"]["tested"]["columns"]["target"] = "drawn"
     return spec
 
 
 def row_of(spec: dict[str, Any], seed: int) -> dict[str, Any]:
     row = {name: RAW[name](seed) for name in ("image", "audio", "text")}
-    target = 0.5 * seed if "regress" in str(spec["tasks"].get("tested", {}).get("head")) else "xy"[seed % 2]
+    head = str(spec["tasks"].get("tested", {}).get("head"))
+    target = 0.5 * seed if "regress" in head else png(seed) if "flow" in head else "xy"[seed % 2]
     return {**row, "other": RAW["text"](seed + 1), "label": "xy"[seed % 2], "target": target}
 
 

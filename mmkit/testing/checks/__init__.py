@@ -1,11 +1,23 @@
 """Every check, in the order of the scorecard."""
 
 from mmkit.testing.check import Check
-from mmkit.testing.checks import backbone, beside, head, items, module, numerics, processor, record, vocabulary, whole
+from mmkit.testing.checks import (
+    backbone,
+    beside,
+    continuous,
+    head,
+    items,
+    module,
+    numerics,
+    processor,
+    record,
+    vocabulary,
+    whole,
+)
 
 CHECKS: tuple[Check, ...] = tuple(
     value
-    for part in (record, module, items, processor, vocabulary, backbone, head, beside, whole, numerics)
+    for part in (record, module, items, processor, vocabulary, continuous, backbone, head, beside, whole, numerics)
     for value in vars(part).values()
     if isinstance(value, Check)
 )

@@ -35,7 +35,7 @@ def threads_do_not_matter(subject: Subject) -> None:
     subject.close(four, one, "four threads beside one", times=10)
 
 
-@check("gold", (*MODULES, "vocabulary"), "keep no list, cache or graph that grows from call to call")
+@check("gold", (*MODULES, "vocabulary", "continuous"), "keep no list, cache or graph that grows from call to call")
 def memory_does_not_grow(subject: Subject) -> None:
     """Over 200 calls the process grows by less than 16 MiB."""
     if not Path("/proc/self/statm").is_file():

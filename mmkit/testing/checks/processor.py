@@ -16,7 +16,7 @@ from mmkit.testing.subject import EncoderSubject, Subject, seeded
 from mmkit.testing.worker import elsewhere, prepared
 
 _ENCODER = ("encoder",)
-_READS = ("encoder", "vocabulary", "head")
+_READS = ("encoder", "vocabulary", "continuous", "head")
 
 
 class Foreign:

@@ -96,3 +96,13 @@ class HfAudioConfig(SoundConfig):
         if self.config is not None and not isinstance(self.config.get("model_type"), str):
             raise ValueError("config needs a model_type, for example whisper, wav2vec2 or hubert")
         return self
+
+
+class MelFramesConfig(MelConfig):
+    """Settings of ``mel-frames``."""
+
+    max_seconds: float = Field(
+        2.0, gt=0, le=60, description="Longest clip; longer ones are refused, and shorter ones are filled up to it."
+    )
+    stack: int = Field(1, ge=1, le=32, description="Frames a vector: more make fewer, wider vectors.")
+    iterations: int = Field(32, ge=1, le=1000, description="Steps of Griffin-Lim, from a spectrogram to a sound.")

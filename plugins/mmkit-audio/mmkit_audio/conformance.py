@@ -107,6 +107,25 @@ def hf_audio() -> list[Case]:
     ]
 
 
+def mel_frames() -> list[Case]:
+    """A frame a vector, and several."""
+    small = {"n_mels": 20, "hop_ms": 20, "max_seconds": 1.0, "iterations": 4}
+    return [
+        Case(small, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3),
+        Case({**small, "stack": 4}, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3, name="stack"),
+    ]
+
+
+def _as_long(one: Any, other: Any) -> bool:
+    """At the rate of the spectrogram, and as long within a frame; phases are not kept."""
+    if isinstance(other, dict):
+        wanted = len(other["array"])
+    else:
+        samples, rate = soundfile.read(io.BytesIO(other) if isinstance(other, bytes) else other)
+        wanted = len(samples) * 16_000 / rate
+    return bool(one["sampling_rate"] == 16_000 and 0 <= wanted - len(one["array"]) < 320 + 1)
+
+
 def mel_distance() -> list[Case]:
     """Clips of several lengths and rates, one of them empty."""
     clips: list[Any] = [{"array": _tone(seconds, 16_000), "sampling_rate": 16_000} for seconds in (0.3, 0.5)]

@@ -25,6 +25,15 @@ def mmkit_components() -> list[Component]:
             "hf-audio", "hf_audio", "HfAudioConfig", "Audio encoders of transformers: Whisper, wav2vec 2.0, HuBERT …"
         ),
         Component(
+            kind="continuous",
+            name="mel-frames",
+            summary="A sound as log-mel frames, for heads that write vectors; back by Griffin-Lim.",
+            builder="mmkit_audio.mel_frames:build",
+            config="mmkit_audio.config:MelFramesConfig",
+            modality="audio",
+            cases="mmkit_audio.conformance:mel_frames",
+        ),
+        Component(
             kind="metric",
             name="mel-distance",
             summary="Distance of predicted sounds to their references: log-mel and mel-cepstral, in decibels.",

@@ -201,3 +201,18 @@ class CnnConfig(PictureConfig):
         [],
         description="Changes while training: flip mirrors half of the pictures, shift moves each by up to a twelfth.",
     )
+
+
+class ImagePatchesConfig(PictureConfig):
+    """Settings of ``image-patches``."""
+
+    image_size: Side = Field(32, description="Side of the square picture.")
+    patch: int = Field(4, gt=0, description="Side of a patch: a vector has its pixels.")
+    channels: Literal[1, 3] = Field(3, description="3: colour; 1: brightness.")
+    resize: Resize = Field("squash", description=f"How a picture becomes square: {_RESIZE}")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ImagePatchesConfig":
+        if self.image_size % self.patch:
+            raise ValueError(f"image_size = {self.image_size} is not divisible by patch = {self.patch}")
+        return self

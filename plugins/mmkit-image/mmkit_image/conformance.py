@@ -135,6 +135,25 @@ def hf_vision() -> list[Case]:
     return [Case({"config": {**_VIT, "image_size": 32, "patch_size": 16}}, raws=_raws, bad=_bad)]
 
 
+def image_patches() -> list[Case]:
+    """Colour, and brightness."""
+    colour = [Image.fromarray(_pixels(16 * step, 16 * step)[::step, ::step]) for step in (1, 2, 3)]
+    grey = [one.convert("L") for one in colour]
+    return [
+        Case({"image_size": 16, "patch": 8}, raws=colour, bad=_bad, same=_near),
+        Case({"image_size": 16, "channels": 1}, raws=grey, bad=_bad, same=_near, name="grey"),
+    ]
+
+
+def _near(one: Any, other: Any) -> bool:
+    """The same size, mode and pixels."""
+    return (
+        isinstance(one, Image.Image)
+        and one.mode == other.mode
+        and bool(np.array_equal(np.asarray(one), np.asarray(other)))
+    )
+
+
 def _pairs(folder: Path) -> Sequence[Any]:
     """Predicted pictures, and references in several forms, some of another size."""
     path = folder / "reference.png"

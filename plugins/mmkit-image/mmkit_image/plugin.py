@@ -71,6 +71,15 @@ def mmkit_components() -> list[Component]:
             "Codes of a picture tokenizer of transformers: Emu3, Janus.",
         ),
         _codec("image-codes", "image_codes", "ImageCodesConfig", "Codes of a picture tokenizer that mmkit trained."),
+        Component(
+            kind="continuous",
+            name="image-patches",
+            summary="A square picture as patches of its pixels, for heads that write vectors.",
+            builder="mmkit_image.patches:build",
+            config="mmkit_image.config:ImagePatchesConfig",
+            modality="image",
+            cases="mmkit_image.conformance:image_patches",
+        ),
         _metric("image-quality", "ImageQualityConfig", "PSNR and SSIM of predicted pictures against their references."),
         _metric("frechet-distance", "FrechetConfig", "How far the features of predicted pictures are from real ones'."),
     ]

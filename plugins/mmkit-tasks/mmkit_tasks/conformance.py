@@ -52,6 +52,21 @@ def contrastive() -> list[Case]:
     return [Case({"dim": 8}, waive=waive), Case({"loss": "sigmoid", "dim": 8}, waive=waive, name="sigmoid")]
 
 
+def flow() -> list[Case]:
+    """Steered by one vector, attending to all rows, without guidance."""
+    small: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2, "steps": 2}
+    bad = ("half", [1.0], 3, [[1.0] * 8])
+    return [
+        Case(small, bad=bad),
+        Case({**small, "attend": True, "solver": "heun", "pool": "last"}, bad=bad, name="attend"),
+        Case(
+            {**small, "guidance": 1, "condition_dropout": 0, "times": "uniform", "solver": "euler"},
+            bad=bad,
+            name="plain",
+        ),
+    ]
+
+
 def positions() -> list[Case]:
     """Without positions and with them."""
     return [

@@ -3,16 +3,26 @@
 from mmkit import Component, hookimpl
 
 
-def _head(name: str, config: str, summary: str, reads: int = 1, spells: bool = False, feeds: bool = False) -> Component:
+def _head(
+    name: str,
+    config: str,
+    summary: str,
+    reads: int = 1,
+    spells: bool = False,
+    feeds: bool = False,
+    continuous: bool = False,
+    module: str = "config",
+) -> Component:
     return Component(
         kind="head",
         name=name,
         summary=summary,
         builder=f"mmkit_tasks.{name}:build",
-        config=f"mmkit_tasks.config:{config}",
+        config=f"mmkit_tasks.{module}:{config}",
         reads=reads,
         spells=spells,
         autoregressive=feeds,
+        continuous=continuous,
         cases=f"mmkit_tasks.conformance:{name}",
     )
 
@@ -55,6 +65,13 @@ def mmkit_components() -> list[Component]:
         _head("regress", "RegressConfig", "One or several numbers."),
         _head("ctc", "CtcConfig", "The output column spelt along an encoder's rows, without a backbone.", spells=True),
         _head("contrastive", "ContrastiveConfig", "Two nodes in one space, as CLIP and SigLIP.", reads=2),
+        _head(
+            "flow",
+            "FlowConfig",
+            "The output column's vectors made out of noise in a few steps: flow matching with guidance.",
+            continuous=True,
+            module="flow_config",
+        ),
         _adapter("linear", "adapters:build_linear", "LinearConfig", "One linear layer for every row.", "positions"),
         _adapter("mlp", "adapters:build_mlp", "MlpConfig", "Linear layers with GELU for every row.", "positions"),
         _adapter("stack", "adapters:build_stack", "StackConfig", "Joins neighbouring rows: fewer, wider tokens."),

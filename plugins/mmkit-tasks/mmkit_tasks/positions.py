@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 from mmkit import Ragged, SampleError
 
 
-def sinusoids(positions: Int[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
+def sinusoids(positions: Real[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
     """Sines, then cosines, of geometrically spaced frequencies (Vaswani et al. 2017, section 3.5)."""
     half = (dim + 1) // 2
     steps = torch.arange(half, device=positions.device, dtype=torch.float32)

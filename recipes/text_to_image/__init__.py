@@ -1,0 +1,1 @@
+"""Words to pictures on Fashion-MNIST."""
