@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from mmkit.model.model import Model
     from mmkit.model.rendering import Files
 
+Root = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Folder that the media of --rows are in; default: that of the file."),
+]
+Out = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FOLDER", help="Folder for answers that are files: pictures, sounds …; default: this one."),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Copies of the model with --engine ray; default: one a GPU, else one a machine."),
+]
+
 
 def predict(
     context: typer.Context,
@@ -35,26 +48,15 @@ def predict(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.jsonl", help="One JSON object a line (`-`: stdin); prints one a line."),
     ] = None,
-    root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder that the media of --rows are in; default: that of the file."),
-    ] = None,
+    root: Root = None,
     output: Annotated[Optional[Path], typer.Option(help="Write into this file instead of stdout.")] = None,  # noqa: UP045
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            metavar="FOLDER", help="Folder for answers that are files: pictures, sounds …; default: this one."
-        ),
-    ] = None,
+    out: Out = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on after a bad row of --rows.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of --rows at once.")] = 16,
     engine: Annotated[
         str, typer.Option(help="local, or ray: --rows on the machines of a Ray cluster.", autocompletion=engines.names)
     ] = "local",
-    workers: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Copies of the model with --engine ray; default: one a GPU, else one a machine."),
-    ] = None,
+    workers: Workers = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that the head says, for scripts.")] = False,
 ) -> None:
