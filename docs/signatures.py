@@ -34,7 +34,16 @@ GROUPS = {
         *("Item", "Batch", "Ragged", "api_version"),
     ],
     "Hooks": [
-        *("Command", "ReportSection", "Evaluation", "Migration", "RowSource", "SourceContext", "RunContext"),
+        *(
+            "Command",
+            "ReportSection",
+            "Evaluation",
+            "Renderer",
+            "Migration",
+            "RowSource",
+            "SourceContext",
+            "RunContext",
+        ),
     ],
     "Errors": [
         *("MmkitError", "SpecError", "Problem", "PluginError", "DataError", "SampleError", "CheckpointError"),

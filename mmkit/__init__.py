@@ -14,7 +14,7 @@ from mmkit.errors import (
     TrainingError,
 )
 from mmkit.registry.component import API_VERSION, Component
-from mmkit.registry.offers import Command, Migration, ReportSection
+from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Loss,
         Metric,
         Processor,
+        RowMetric,
         RowSource,
         RunContext,
         Scores,
@@ -76,6 +77,7 @@ _LAZY = {
             "Loss",
             "Metric",
             "Processor",
+            "RowMetric",
             "RowSource",
             "RunContext",
             "Scores",
@@ -131,7 +133,9 @@ __all__ = [
     "Problem",
     "Processor",
     "Ragged",
+    "Renderer",
     "ReportSection",
+    "RowMetric",
     "RowSource",
     "RunContext",
     "SampleError",

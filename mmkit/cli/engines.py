@@ -61,5 +61,13 @@ class Engine:
         from mmkit.cli.ray_engine import Job, predicted_by_ray
 
         root = str((predictor.root or path).absolute())
-        job = Job(str(folder.absolute()), predictor.task, predictor.options, str(path.absolute()), root, self.device)
+        job = Job(
+            str(folder.absolute()),
+            predictor.task,
+            predictor.options,
+            str(path.absolute()),
+            root,
+            self.device,
+            predictor.files,
+        )
         return predicted_by_ray(job, path, self.batch_size, self.workers)

@@ -48,7 +48,7 @@ def evaluate(
 
         results = run(model, part, batch_size=batch_size, limit=limit, step=stepper(shown), say=shown.say)
     if predictions is not None:
-        write_text(predictions, "".join(_lines(results)))
+        write_text(predictions, "".join(_lines(results, predictions)))
         typer.echo(f"wrote {predictions}", err=True)
     if report is not None:
         from mmkit.training.report import Evaluation, write_report
@@ -66,10 +66,16 @@ def evaluate(
     show(("task", "rows", "metric", "value"), rows, numbers=("rows", "value"))
 
 
-def _lines(results: "dict[str, TaskResult]") -> list[str]:
+def _lines(results: "dict[str, TaskResult]", path: Path) -> list[str]:
+    """One a prediction; pictures, sounds and the like go into a folder beside the file, of its name."""
+    from mmkit.model.rendering import Files
+
     lines = []
     for task, result in results.items():
-        for address, prediction, reference in zip(result.addresses, result.predictions, result.references, strict=True):
-            line: dict[str, Any] = {"task": task, "row": address, "prediction": prediction, "reference": reference}
+        files = Files(path.with_suffix(""), task, Path(path.stem))
+        rows = zip(result.addresses, result.predictions, result.references, strict=True)
+        for number, (address, prediction, reference) in enumerate(rows, 1):
+            said = files.saved(prediction, number)
+            line: dict[str, Any] = {"task": task, "row": address, "prediction": said, "reference": reference}
             lines.append(to_json(line) + "\n")
     return lines

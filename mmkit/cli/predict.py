@@ -13,13 +13,27 @@ from mmkit.cli.freely import META
 from mmkit.cli.model import Device, Folder, open_model, tasks_of
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
-from mmkit.cli.prediction import Predictor, Write, write_answers
+from mmkit.cli.prediction import Predictor, Write, homeless, write_answers
 from mmkit.cli.rows import from_file, from_text
 from mmkit.cli.words import in_words
 from mmkit.errors import MmkitError, nearest
 
 if TYPE_CHECKING:
     from mmkit.model.model import Model
+    from mmkit.model.rendering import Files
+
+Root = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Folder that the media of --rows are in; default: that of the file."),
+]
+Out = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FOLDER", help="Folder for answers that are files: pictures, sounds …; default: this one."),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Copies of the model with --engine ray; default: one a GPU, else one a machine."),
+]
 
 
 def predict(
@@ -34,20 +48,15 @@ def predict(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.jsonl", help="One JSON object a line (`-`: stdin); prints one a line."),
     ] = None,
-    root: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder that the media of --rows are in; default: that of the file."),
-    ] = None,
+    root: Root = None,
     output: Annotated[Optional[Path], typer.Option(help="Write into this file instead of stdout.")] = None,  # noqa: UP045
+    out: Out = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on after a bad row of --rows.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of --rows at once.")] = 16,
     engine: Annotated[
         str, typer.Option(help="local, or ray: --rows on the machines of a Ray cluster.", autocompletion=engines.names)
     ] = "local",
-    workers: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Copies of the model with --engine ray; default: one a GPU, else one a machine."),
-    ] = None,
+    workers: Workers = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that the head says, for scripts.")] = False,
 ) -> None:
@@ -56,6 +65,7 @@ def predict(
     Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
+    from mmkit.model.rendering import Files
 
     free: dict[str, str] = context.meta[META]
     chosen = engines.Engine(engine, workers, batch_size, device)
@@ -71,7 +81,7 @@ def predict(
             given |= columns
             _complete(model, task, given)
             shown.wait("predicting")
-            result = model.predict(task, given, **options)
+            result = Files(out or Path(), task).saved(model.predict(task, given, **options))
     if many is None:
         with _writer(output) as write:
             write(to_json({"prediction": result}) if as_json else in_words(result))
@@ -79,9 +89,23 @@ def predict(
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
     assert rows is not None
-    answers = chosen.answers(Predictor(model, task, options, _root(root, rows)), folder, rows, many[0])
+    predictor = Predictor(model, task, options, _root(root, rows), _files(model, task, out))
+    answers = chosen.answers(predictor, folder, rows, many[0])
     with closing(answers), _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
         write_answers(answers, many[1], skip_bad, write, shown)
+
+
+def _files(model: "Model", task: str, out: Path | None) -> "Files | None":
+    """Where the answers of rows go that are files.
+
+    Raises:
+        MmkitError: they are, and there is no folder for them.
+    """
+    from mmkit.model.rendering import Files, renderers_of
+
+    if out is None and renderers_of(model.plan, task):
+        raise homeless(task)
+    return None if out is None else Files(out.absolute(), task, out)
 
 
 def _root(given: Path | None, rows: Path) -> Path | None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmkit.cli.output import to_json
 from mmkit.cli.rows import Row
-from mmkit.errors import DataError, SampleError
+from mmkit.errors import DataError, MmkitError, SampleError
 
 if TYPE_CHECKING:
     from mmkit.cli.progress import Bars
     from mmkit.model.model import Model
+    from mmkit.model.rendering import Files
 
 Write = Callable[[str], None]
 Answers = Generator[Sequence[tuple[Row, Any]], None, None]
@@ -21,18 +22,34 @@ Answers = Generator[Sequence[tuple[Row, Any]], None, None]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model and how it is asked."""
+    """A model and how it is asked; ``files`` are where pictures, sounds and the like go."""
 
     model: "Model"
     task: str
     options: Mapping[str, Any]
     root: Path | None
+    files: "Files | None" = None
 
     def __call__(self, batch: Sequence[Row]) -> list[Any]:
         """A prediction, or the reason why there is none, for each row."""
         good = [row for row in batch if not row.fault]
-        answers = iter(self._predicted(good))
+        predicted = self._predicted(good)
+        answers = iter([self._plain(row, answer) for row, answer in zip(good, predicted, strict=True)])
         return [SampleError(row.fault) if row.fault else next(answers) for row in batch]
+
+    def _plain(self, row: Row, answer: Any) -> Any:
+        """What a line can hold: paths in place of what goes into files.
+
+        Raises:
+            MmkitError: there is no folder for them.
+        """
+        from mmkit.model.rendering import with_files
+
+        if isinstance(answer, SampleError):
+            return answer
+        if self.files is not None:
+            return self.files.saved(answer, row.number)
+        return with_files(answer, lambda *_: _refuse(self.task))
 
     def _predicted(self, rows: Sequence[Row]) -> list[Any]:
         """All at once; where a row is bad each for itself, to find it."""
@@ -45,6 +62,15 @@ class Predictor:
             if len(rows) == 1:
                 return [error]
             return [answer for row in rows for answer in self._predicted([row])]
+
+
+def homeless(task: str) -> MmkitError:
+    """Files, and no folder for them."""
+    return MmkitError(f"task {task!r} answers with files, which no line can hold; say where they go with --out FOLDER")
+
+
+def _refuse(task: str) -> str:
+    raise homeless(task)
 
 
 def predicted_here(predictor: Predictor, rows: Iterator[Row], batch_size: int) -> Answers:

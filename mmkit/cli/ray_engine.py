@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmkit import errors
 from mmkit.cli.output import to_json
@@ -19,12 +19,15 @@ from mmkit.cli.prediction import Answers, Predictor
 from mmkit.cli.rows import Row, Span, read_span, spans
 from mmkit.errors import MmkitError, SampleError
 
+if TYPE_CHECKING:
+    from mmkit.model.rendering import Files
+
 QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a machine needs to know; absolute paths."""
+    """What a machine needs to know; absolute paths, and where it puts the files of answers."""
 
     folder: str
     task: str
@@ -32,6 +35,7 @@ class Job:
     rows: str
     root: str
     device: str | None
+    files: "Files | None" = None
 
 
 class Worker:
@@ -61,7 +65,7 @@ class Worker:
         from mmkit.cli.model import open_model
 
         model = open_model(Path(self.job.folder), self.job.device)
-        return Predictor(model, self.job.task, self.job.options, Path(self.job.root))
+        return Predictor(model, self.job.task, self.job.options, Path(self.job.root), self.job.files)
 
 
 def predicted_by_ray(job: Job, path: Path, batch_size: int, workers: int | None) -> Answers:

@@ -39,6 +39,10 @@ class Preparation(Dataset[Any]):
         self.preparers = [replace(preparer, root=rows.root) for rows in sources]
         self.skip, self.seed, self.stage = skip, seed, stage
 
+    def keep(self, columns: Sequence[str]) -> None:
+        """Hand these columns of the rows on with the samples."""
+        self.preparers = [replace(preparer, kept=tuple(columns)) for preparer in self.preparers]
+
     def __getitem__(self, chunk: Chunk) -> Any:
         """The prepared samples of ``chunk.draws``; shipped, when called in a worker."""
         prepared = self.prepare(chunk)

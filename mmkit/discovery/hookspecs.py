@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pluggy
 
 from mmkit.registry.component import Component
-from mmkit.registry.offers import Command, Migration, ReportSection
+from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 hookspec = pluggy.HookspecMarker("mmkit")
 hookimpl = pluggy.HookimplMarker("mmkit")
@@ -31,6 +31,12 @@ def mmkit_report_sections() -> Sequence[ReportSection]:
 
 
 @hookspec
+def mmkit_renderers() -> Sequence[Renderer]:
+    """How generated values are shown and written to files."""
+    return ()
+
+
+@hookspec
 def mmkit_migrations() -> Sequence[Migration]:
     """How specs written for older versions of this plugin's components are read."""
     return ()
@@ -40,6 +46,7 @@ HOOKS: dict[str, type] = {
     "mmkit_components": Component,
     "mmkit_commands": Command,
     "mmkit_report_sections": ReportSection,
+    "mmkit_renderers": Renderer,
     "mmkit_migrations": Migration,
 }
 """Hook → the records it returns."""

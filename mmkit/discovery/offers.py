@@ -11,7 +11,7 @@ import pluggy
 from mmkit.discovery import hookspecs
 from mmkit.errors import nearest
 from mmkit.registry.component import KINDS, Component
-from mmkit.registry.offers import Command, Migration, ReportSection
+from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAMING = "use lower-case letters, digits, '-', '_' and '.', none of them first"
@@ -33,6 +33,7 @@ class Offers:
     components: tuple[Component, ...] = ()
     commands: tuple[Command, ...] = ()
     sections: tuple[ReportSection, ...] = ()
+    renderers: tuple[Renderer, ...] = ()
     migrations: tuple[Migration, ...] = ()
 
 
@@ -99,7 +100,10 @@ def _key(record: Any) -> str:
         return f"{record.kind} {record.name}"
     if isinstance(record, Migration):
         return f"migration of {record.kind} {record.was or record.name} ({', '.join(record.options)})"
-    return f"{'command' if isinstance(record, Command) else 'report section'} {record.name}"
+    return f"{_CALLED[type(record)]} {record.name}"
+
+
+_CALLED = {Command: "command", ReportSection: "report section", Renderer: "renderer"}
 
 
 def _check_component(record: Component) -> None:
@@ -122,6 +126,14 @@ def _check_section(record: ReportSection) -> None:
     _check_path(who, "function", record.function)
 
 
+def _check_renderer(record: Renderer) -> None:
+    who = f"renderer {record.name!r}"
+    if not isinstance(record.name, str) or not record.name:
+        raise Misdeclared(f"{who} is no name", "say the kind of value, as components do in modality")
+    for field in ("takes", "html", "file"):
+        _check_path(who, field, getattr(record, field))
+
+
 def _check_migration(record: Migration) -> None:
     who = f"migration of {record.name!r}"
     _check_kind(who, record.kind)
@@ -137,6 +149,7 @@ _CHECKS: dict[type, Callable[[Any], None]] = {
     Component: _check_component,
     Command: _check_command,
     ReportSection: _check_section,
+    Renderer: _check_renderer,
     Migration: _check_migration,
 }
 

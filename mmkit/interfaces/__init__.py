@@ -6,7 +6,7 @@ from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
 from mmkit.interfaces.continuous import ContinuousAdapter
 from mmkit.interfaces.encoder import Encoder
-from mmkit.interfaces.head import Loss, Metric, TaskHead
+from mmkit.interfaces.head import Loss, Metric, RowMetric, TaskHead
 from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
 from mmkit.interfaces.scores import Scores
 from mmkit.interfaces.source import Row, RowSource, SourceContext
@@ -29,6 +29,7 @@ __all__ = [
     "Metric",
     "Processor",
     "Row",
+    "RowMetric",
     "RowSource",
     "RunContext",
     "Scores",

@@ -30,6 +30,23 @@ class Metric(Protocol):
         """The figures over everything added; names are the field's standard ones (``bleu``, ``wer`` …)."""
 
 
+@runtime_checkable
+class RowMetric(Protocol):
+    """A metric that also wants columns of the rows, such as the caption that a generated picture has to show.
+
+    Attributes:
+        row_columns: names of the columns. A row that lacks one is a bad row.
+    """
+
+    row_columns: Sequence[str]
+
+    def update(self, predictions: Sequence[Any], references: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add a batch; each of ``rows`` has the wanted columns, paths of media resolved."""
+
+    def compute(self) -> dict[str, float]:
+        """As ``Metric.compute``."""
+
+
 class TaskHead(nn.Module, ABC):
     """One task.
 

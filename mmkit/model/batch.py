@@ -52,6 +52,7 @@ class Sample:
     Attributes:
         target: ids or values; None for prediction. reference: the raw output column, for metrics.
         address: where the row came from (``file:row``). whole: whether the target is never cut.
+        columns: those of the row that metrics want.
     """
 
     task: str
@@ -60,6 +61,7 @@ class Sample:
     reference: Any = None
     address: str = ""
     whole: bool = False
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class PackedBatch:
     bad: tuple[BadSample, ...] = ()
     denominators: Mapping[str, int] = field(default_factory=dict)
     cached: dict[str, CachedItems] = field(default_factory=dict)
+    columns: tuple[Mapping[str, Any], ...] = ()
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Move every tensor; lengths stay on the CPU."""
@@ -150,6 +153,7 @@ def pack(
         targets=targets,
         references=tuple(s.reference for s in good),
         addresses=tuple(s.address for s in good),
+        columns=tuple(s.columns for s in good),
         bad=tuple(s for s in samples if isinstance(s, BadSample)),
         denominators=_counts(tasks, targets, autoregressive),
     )

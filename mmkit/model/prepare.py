@@ -35,6 +35,7 @@ class Preparer:
     caches: Mapping[str, FeatureReader] = field(default_factory=dict)
     continuous: Mapping[str, ContinuousAdapter] = field(default_factory=dict)
     training: bool = False
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -73,7 +74,8 @@ class Preparer:
             if target:
                 wanted = self._target(task, ", ".join(planned.outputs), reference)
         whole = isinstance(self.vocabularies.get(planned.output_modality or ""), Grammar)
-        return Sample(task, tuple(parts), wanted, reference, address, whole)
+        columns = {column: self._output(task, column, row) for column in self.kept}
+        return Sample(task, tuple(parts), wanted, reference, address, whole, columns)
 
     def without_input(self, task: str) -> Sample:
         """The prompt of a task without its columns."""
@@ -88,11 +90,12 @@ class Preparer:
         return row[column]
 
     def _output(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
-        """The value of an output column; of a modality that files hold, as one that may be opened."""
+        """The value of an output column, or one that metrics want; of a modality that files hold, as one that may be opened."""
         planned, raw = self.plan.tasks[task], self._value(column, row)
-        spelt = planned.outputs[column] if planned.by_adapter else None
+        spelt = planned.outputs.get(column) if planned.by_adapter else None
+        typed = planned.modality_of.get(column) or self.plan.spec.tasks[task].columns.get(column, column)
         try:
-            return self._located(spelt or self.plan.spec.tasks[task].columns.get(column, column), raw)
+            return self._located(spelt or typed, raw)
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
 

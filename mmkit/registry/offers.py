@@ -40,6 +40,27 @@ class ReportSection:
 
 
 @dataclass(frozen=True)
+class Renderer:
+    """How values of one kind that a model makes are shown in reports and written to files.
+
+    Attributes:
+        name: the kind of value, as components say it in ``modality``.
+        takes: import path ``module:function``, value → whether it is of this kind. Asked about what a model gave where that
+            is more than text, numbers, and lists and mappings of them.
+        html: import path, value → HTML. Given references, too: a path, bytes, whatever components of the kind read. What
+            it raises as ``SampleError`` is shown in its place.
+        file: import path, value → a file's suffix, such as ``png``, and its content as bytes.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    name: str
+    takes: str
+    html: str
+    file: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
 class Migration:
     """How specs and saved models written for an older version of a component go on working.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mmkit.errors import PluginError, nearest
 from mmkit.registry.component import KINDS, Component
-from mmkit.registry.offers import Command, Migration, ReportSection
+from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 SLOW = 0.5
 """Seconds; a plugin that takes longer to be listed is called slow."""
@@ -37,6 +37,7 @@ class PluginReport:
     notes: tuple[str, ...] = ()
     commands: tuple[Command, ...] = ()
     sections: tuple[ReportSection, ...] = ()
+    renderers: tuple[Renderer, ...] = ()
     migrations: tuple[Migration, ...] = ()
     seconds: float = 0.0
 
@@ -62,6 +63,7 @@ class Registry:
         self.components = tuple(c for report in loaded for c in report.components)
         self.commands = tuple(c for report in loaded for c in report.commands)
         self.sections = tuple(s for report in loaded for s in report.sections)
+        self.renderers = tuple(r for report in loaded for r in report.renderers)
         self.migrations = tuple(m for report in loaded for m in report.migrations)
 
     def of_kind(self, *kinds: str) -> list[Component]:

@@ -240,7 +240,9 @@ class KeepBest(Strict):
 
     metric: str = Field(description="`task.metric`, or `loss`: the weighted sum of the tasks' losses.")
     mode: Literal["min", "max"] | None = Field(
-        None, description="Default: min for losses and error rates (wer, cer, ter, mae, rmse, perplexity), else max."
+        None,
+        description="Default: min for losses, error rates and distances (names that end in loss, wer, cer, ter, mae, rmse, "
+        "perplexity, distance, mcd), else max.",
     )
 
 

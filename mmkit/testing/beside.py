@@ -5,7 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mmkit.interfaces import BuildContext, Metric, RunContext, SourceContext
+from mmkit.interfaces import BuildContext, Metric, RowMetric, RunContext, SourceContext
+from mmkit.testing.bench import Letters
 from mmkit.testing.check import NotApplicable
 from mmkit.testing.subject import (
     AdapterSubject,
@@ -75,17 +76,30 @@ class SourceSubject(BesideSubject):
 
 
 class MetricSubject(BesideSubject):
-    """Raw values are pairs of a prediction and a reference."""
+    """Raw values are pairs of a prediction and a reference, with the row's columns where the metric wants some."""
 
     interface = Metric
 
     @property
-    def pairs(self) -> list[tuple[Any, Any]]:
+    def made_for(self) -> Any:
+        """An output that is spelt with the kit's own vocabulary."""
+        return BuildContext(vocabulary=Letters())
+
+    @property
+    def pairs(self) -> list[tuple[Any, ...]]:
         """Of the case."""
         pairs = self.inputs
         if len(pairs) < 2:
             raise NotApplicable("nothing to try it on: give raws in its case, pairs of a prediction and a reference")
         return pairs
+
+    def update(self, metric: Any, pairs: Sequence[tuple[Any, ...]]) -> None:
+        """As an evaluation does."""
+        given = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+        if isinstance(metric, RowMetric):
+            rows = [pair[2] if len(pair) > 2 else {} for pair in pairs]
+            given.append([{column: row[column] for column in metric.row_columns} for row in rows])
+        metric.update(*given)
 
 
 class CallbackSubject(BesideSubject):

@@ -17,7 +17,7 @@ class Case:
         config: options, as a spec gives them, or a function that makes files in a folder and returns options.
         raws: (encoder, vocabulary, head) at least two legal raw values, of different sizes where they have one, or a
             function that makes them in a folder. Of a head: values of the output column. Default: the component's
-            own ``example()``. Of a metric: pairs of a prediction and a reference.
+            own ``example()``. Of a metric: pairs of a prediction and a reference, or triples with the row's columns.
         bad: (encoder, vocabulary, head) values that have to be refused with ``SampleError``, beside those that the kit
             knows itself (``None``, an object of a foreign class).
         spec: an example spec that is built, trained one step, saved, loaded and asked. Default: the component among

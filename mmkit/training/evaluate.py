@@ -1,6 +1,6 @@
 """``mmkit.evaluate``: losses and metrics on held-out rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ from mmkit.model.checkpoint import load
 from mmkit.model.generate import predict_batch, seeds_of_rows
 from mmkit.model.model import Model
 from mmkit.spec.schema import Data
-from mmkit.training.measures import figures
+from mmkit.training.measures import Measures
 from mmkit.training.parallel.ranks import Ranks
 from mmkit.training.stages import untrained_encoders
 
@@ -28,7 +28,7 @@ class TaskResult:
     Attributes:
         metrics: the mean loss, the head's metrics, and ``bad_rows`` where rows were skipped.
         predictions: one a row, as ``Model.predict`` gives them.
-        references: the rows' output column.
+        references: the rows' output column, a path of media in it resolved.
         addresses: where each row came from, ``file:row``.
     """
 
@@ -67,9 +67,9 @@ def evaluate(
 
 @dataclass
 class _Seen:
-    """What one rank has of one source: prediction, reference and address of its rows, and their loss."""
+    """What one rank has of one source: prediction, reference, address and kept columns of its rows, and their loss."""
 
-    found: list[tuple[Any, Any, str]] = field(default_factory=list)
+    found: list[tuple[Any, Any, str, Mapping[str, Any]]] = field(default_factory=list)
     quarantine: Quarantine = field(default_factory=lambda: Quarantine(1.0))
     total: float = 0.0
     count: int = 0
@@ -82,10 +82,13 @@ def _see(
     step: Callable[[str, int, int], None] | None,
     ranks: Ranks,
     seen: _Seen,
+    columns: Sequence[str],
 ) -> None:
     task = rows.given.task
+    batches = loader(model, [rows], batch_size, rank=ranks.rank, world=ranks.world)
+    batches.preparation.keep(columns)
     seen.quarantine.limit = (model.plan.spec.data or Data()).max_bad
-    for cpu_batch in loader(model, [rows], batch_size, rank=ranks.rank, world=ranks.world):
+    for cpu_batch in batches:
         seen.quarantine.add(cpu_batch)
         if not cpu_batch.tasks:
             continue
@@ -94,7 +97,8 @@ def _see(
         seen.total, seen.count = seen.total + float(value), seen.count + number
         numbers = range(len(seen.found), len(seen.found) + len(batch.tasks))
         seeds = seeds_of_rows(model.parts.heads[task], [ranks.rank + ranks.world * number for number in numbers])
-        seen.found += zip(predict_batch(model, task, batch, **seeds), batch.references, batch.addresses, strict=True)
+        answers = predict_batch(model, task, batch, **seeds)
+        seen.found += zip(answers, batch.references, batch.addresses, batch.columns, strict=True)
         if step:
             step(task, len(seen.found), len(seen.found) if rows.given.streaming else len(rows))
 
@@ -125,26 +129,34 @@ def evaluate_rows(
     """
     model.eval()
     results: dict[str, TaskResult] = {}
+    measures = {task: Measures(model, task) for task in dict.fromkeys(rows.given.task for rows in sources)}
+    kept: dict[str, list[Mapping[str, Any]]] = {task: [] for task in measures}
     for rows in sources:
+        if rows.rows.column_names:
+            names = [rows.given.rename.get(name, name) for name in rows.rows.column_names]
+            measures[rows.given.task].check(rows.name, names)
+    for rows in sources:
+        task = rows.given.task
         if limit is not None:
             rows = rows.first(limit)
         seen, error = _Seen(), None
         try:
-            _see(model, rows, batch_size, step, ranks, seen)
+            _see(model, rows, batch_size, step, ranks, seen, measures[task].columns)
         except MmkitError as caught:
             error = caught
         total, count = ranks.agree([seen.total, seen.count], error)
         shares = ranks.gather((seen.found, seen.quarantine))
-        result = results.setdefault(rows.given.task, TaskResult())
-        for prediction, reference, address in _in_turn([found for found, _ in shares]):
+        result = results.setdefault(task, TaskResult())
+        for prediction, reference, address, columns in _in_turn([found for found, _ in shares]):
             result.predictions.append(prediction)
             result.references.append(reference)
             result.addresses.append(address)
+            kept[task].append(columns)
         quarantine = Quarantine.joined([quarantine for _, quarantine in shares])
         quarantine.close()
         result.metrics["loss"] = total / max(1, count)
         if quarantine.bad:
             result.metrics["bad_rows"] = len(quarantine.bad)
     for task, result in results.items():
-        result.metrics.update(figures(model, task, result.predictions, result.references))
+        result.metrics.update(measures[task].figures(result.predictions, result.references, kept[task]))
     return results

@@ -13,7 +13,8 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import MmkitError, PluginError, SampleError
 from mmkit.model.locate import located
 from mmkit.model.model import Model
-from mmkit.registry.offers import ReportSection
+from mmkit.model.rendering import html_of, is_plain, renderer_of, renderers_of
+from mmkit.registry.offers import Renderer, ReportSection
 from mmkit.training.evaluate import TaskResult
 from mmkit.wiring.graph import import_path
 from mmkit.wiring.svg import to_svg
@@ -23,6 +24,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#212529;background:#fff}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.35rem .7rem;border-bottom:1px solid #dee2e6;text-align:left;
 vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}
+.wide img,.card img{image-rendering:pixelated}td audio{width:232px;display:block}
 .cards{display:flex;flex-wrap:wrap;gap:12px}.card{border:1px solid #dee2e6;border-radius:8px;padding:10px;width:232px}
 .card img{max-width:100%}.card audio{width:100%}.right{border-left:5px solid #40c057}.wrong{border-left:5px solid #fa5252}
 .ref{color:#868e96}svg{max-width:100%;height:auto}
@@ -83,15 +85,34 @@ class Evaluation:
             shown = "<em>(streamed)</em>" if value is None else show(value)
         except SampleError as error:
             shown = f"<em>{html.escape(str(error))}</em>"
-        result, mark = self.results[task], "right" if self.right(task, index) else "wrong"
-        said, wanted = _short(answer(result.predictions[index])), _short(result.references[index])
-        below = f"<div><b>{html.escape(said)}</b></div><div class=ref>{html.escape(wanted)}</div>"
+        said, wanted = self.pair(task, index)
+        mark = self._mark(task, index)
+        below = f"<div><b>{said}</b></div><div class=ref>{wanted}</div>"
+        if mark == "made":
+            below = f"<div>output</div>{said}<div class=ref>reference</div>{wanted}"
         return f"<div class='card {mark}'>{shown}{below}</div>"
 
+    def pair(self, task: str, index: int) -> tuple[str, str]:
+        """A prediction and its reference as HTML: text, or what plugins make of pictures, sounds and the like."""
+        result, several = self.results[task], bool(self.model.plan.tasks[task].written)
+        said, wanted = answer(result.predictions[index]), result.references[index]
+        if not several or not isinstance(wanted, Mapping):
+            return rendered(said, wanted)
+        known = renderers_of(self.model.plan, task)
+        parts = [
+            _html(part, known[name]) if name in known else html.escape(_short(part)) for name, part in wanted.items()
+        ]
+        return _parts(said), "".join(f"<div>{part}</div>" for part in parts)
+
     def right(self, task: str, index: int) -> bool:
-        """Whether the prediction is the reference."""
-        result = self.results[task]
-        return bool(answer(result.predictions[index]) == result.references[index])
+        """Whether the prediction is the reference; False for what is no text, number, or list or mapping of such."""
+        said, wanted = answer(self.results[task].predictions[index]), self.results[task].references[index]
+        return is_plain(said) and is_plain(wanted) and bool(said == wanted)
+
+    def _mark(self, task: str, index: int) -> str:
+        if self.model.plan.tasks[task].written or not is_plain(answer(self.results[task].predictions[index])):
+            return "made"
+        return "right" if self.right(task, index) else "wrong"
 
     def shown(self, task: str, count: int = SHOWN) -> list[int]:
         """Rows to show: half right and half wrong where there are as many, each spread over all rows."""
@@ -151,14 +172,18 @@ def _page(evaluation: Evaluation, title: str) -> Iterator[str]:
 def _answers(evaluation: Evaluation, task: str) -> Iterator[str]:
     result, planned = evaluation.results[task], evaluation.model.plan.tasks[task]
     columns = [column for column in planned.columns if not evaluation._is_media(task, column)]
-    yield f"<h2>{html.escape(task)}</h2><p>Right answers (green) and wrong ones (red), half of each where there are enough.</p>"
+    shown = evaluation.shown(task)
+    made = bool(shown) and all(evaluation._mark(task, index) == "made" for index in shown)
+    about = "Right answers (green) and wrong ones (red), half of each where there are enough."
+    if made:
+        about = f"{len(shown)} of {len(result.predictions):,} outputs, beside their references."
+    yield f"<h2>{html.escape(task)}</h2><p>{about}</p>"
     heads = "".join(f"<th>{html.escape(name)}" for name in (*columns, "output", "reference"))
     yield f"<div class=wide><table><tr>{heads}</tr>"
-    for index in evaluation.shown(task):
-        given = [evaluation.value(task, index, column) for column in columns]
-        cells = [*given, answer(result.predictions[index]), result.references[index]]
-        mark = "right" if evaluation.right(task, index) else "wrong"
-        yield f"<tr class={mark}>" + "".join(f"<td>{html.escape(_short(cell))}" for cell in cells) + "</tr>"
+    for index in shown:
+        given = [html.escape(_short(evaluation.value(task, index, column))) for column in columns]
+        cells = [*given, *evaluation.pair(task, index)]
+        yield f"<tr class={evaluation._mark(task, index)}>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
     yield "</table></div>"
 
 
@@ -174,6 +199,33 @@ def _section(section: ReportSection, evaluation: Evaluation) -> Iterator[str]:
         text = f"<p>This section could not be made: {html.escape(said)}</p>"
     if text is not None:
         yield f"<h2>{html.escape(section.title)}</h2>{text}"
+
+
+def rendered(prediction: Any, reference: Any) -> tuple[str, str]:
+    """Both as HTML. A reference is of its prediction's kind, though it may be the path or the bytes of a file."""
+    renderer = renderer_of(prediction)
+    if renderer is not None:
+        return _html(prediction, renderer), "(nothing)" if reference is None else _html(reference, renderer)
+    return _parts(prediction), _parts(reference)
+
+
+def _parts(value: Any) -> str:
+    """The parts of an output of several kinds, one after another."""
+    renderer = renderer_of(value)
+    if renderer is not None:
+        return _html(value, renderer)
+    if isinstance(value, list | tuple) and not is_plain(value):
+        return "".join(f"<div>{_parts(part)}</div>" for part in value)
+    if isinstance(value, Mapping) and not is_plain(value):
+        return "".join(f"<div>{html.escape(str(name))}: {_parts(part)}</div>" for name, part in value.items())
+    return html.escape(_short(value))
+
+
+def _html(value: Any, renderer: Renderer) -> str:
+    try:
+        return html_of(value, renderer)
+    except MmkitError as error:
+        return f"<em>{html.escape(str(error))}</em>"
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Evaluation on ``data.valid`` while training, and which evaluation's model is kept."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -14,12 +15,13 @@ from mmkit.spec.schema import KeepBest, Train
 from mmkit.training.evaluate import evaluate_rows
 from mmkit.training.parallel.ranks import Ranks
 
-LOWER = ("loss", "wer", "cer", "ter", "mae", "rmse", "mse", "perplexity")
+LOWER = ("loss", "wer", "cer", "ter", "mae", "rmse", "mse", "perplexity", "distance", "mcd")
+"""Last words of the names of figures of which less is better: ``wer``, ``judged_wer``, ``frechet_distance``."""
 
 
 def mode_of(metric: str, mode: Literal["min", "max"] | None) -> Literal["min", "max"]:
     """Whether less or more of a metric is better, where it is not said."""
-    return mode or ("min" if metric.rpartition(".")[2] in LOWER else "max")
+    return mode or ("min" if re.split(r"[._]", metric)[-1] in LOWER else "max")
 
 
 class Validation:

@@ -79,7 +79,7 @@ def test_the_page_has_figures_answers_pictures_and_sounds(page: Callable[..., st
     assert "<h1>A &amp; B</h1>" in text
     assert text.count("<td>accuracy<td class=n>") == 3
     assert text.count('src="data:image/png;base64,') == 8  # four pictures, four spectrograms
-    assert text.count('<audio controls src="data:audio/flac;base64,') == 4
+    assert text.count('<audio controls src="data:audio/wav;base64,') == 4
     assert "&lt;b&gt;0&lt;/b&gt;" in text
     assert "<b>0</b>" not in text
 

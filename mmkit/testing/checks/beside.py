@@ -65,6 +65,6 @@ def _figures(subject: Subject, whole: bool) -> Mapping[str, float]:
     assert isinstance(subject, MetricSubject)
     metric, pairs = subject.build(), subject.pairs
     for batch in [pairs] if whole else [[pair] for pair in pairs]:
-        metric.update([prediction for prediction, _ in batch], [reference for _, reference in batch])
+        subject.update(metric, batch)
     figures: Mapping[str, float] = metric.compute()
     return figures

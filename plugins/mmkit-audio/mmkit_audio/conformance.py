@@ -1,4 +1,4 @@
-"""What the conformance kit tries the encoders on: sounds made here, of several rates and forms."""
+"""What the conformance kit tries the encoders and the metric on: sounds made here, of several rates and forms."""
 
 import io
 from collections.abc import Sequence
@@ -124,3 +124,11 @@ def _as_long(one: Any, other: Any) -> bool:
         samples, rate = soundfile.read(io.BytesIO(other) if isinstance(other, bytes) else other)
         wanted = len(samples) * 16_000 / rate
     return bool(one["sampling_rate"] == 16_000 and 0 <= wanted - len(one["array"]) < 320 + 1)
+
+
+def mel_distance() -> list[Case]:
+    """Clips of several lengths and rates, one of them empty."""
+    clips: list[Any] = [{"array": _tone(seconds, 16_000), "sampling_rate": 16_000} for seconds in (0.3, 0.5)]
+    empty = {"array": np.zeros(0, np.float32), "sampling_rate": 16_000}
+    pairs = [(clips[0], clips[1]), (clips[1], _file(0.4, 8000)), (empty, clips[0])]
+    return [Case({"n_mels": 20}, raws=pairs), Case({"n_mels": 20, "align": "cut"}, raws=pairs, name="cut")]

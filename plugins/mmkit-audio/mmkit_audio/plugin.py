@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, ReportSection, hookimpl
+from mmkit import Component, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -17,7 +17,7 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
 
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Encoders of sound."""
+    """Encoders of sound, and a metric of generated sound."""
     return [
         _encoder("log-mel", "log_mel", "LogMelConfig", "Log-mel spectrogram, computed on the model's device."),
         _encoder("conformer", "conformer", "ConformerConfig", "Log-mel and torchaudio's Conformer, from scratch."),
@@ -33,6 +33,14 @@ def mmkit_components() -> list[Component]:
             modality="audio",
             cases="mmkit_audio.conformance:mel_frames",
         ),
+        Component(
+            kind="metric",
+            name="mel-distance",
+            summary="Distance of predicted sounds to their references: log-mel and mel-cepstral, in decibels.",
+            builder="mmkit_audio.mel_distance:build",
+            config="mmkit_audio.metric_config:MelDistanceConfig",
+            cases="mmkit_audio.conformance:mel_distance",
+        ),
     ]
 
 
@@ -40,3 +48,9 @@ def mmkit_components() -> list[Component]:
 def mmkit_report_sections() -> list[ReportSection]:
     """What the model heard."""
     return [ReportSection("sounds", "Sounds", "mmkit_audio.report:sounds")]
+
+
+@hookimpl
+def mmkit_renderers() -> list[Renderer]:
+    """What the model said."""
+    return [Renderer("audio", "mmkit_audio.render:takes", "mmkit_audio.render:html", "mmkit_audio.render:file")]

@@ -1,4 +1,4 @@
-"""What the conformance kit tries the encoders on: pictures made here, of every kind that is decoded."""
+"""What the conformance kit tries the encoders and metrics on: pictures made here, of every kind that is decoded."""
 
 import io
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import save_file
 
 from mmkit.testing import Case
+from mmkit_image.timm_encoder import create
 
 _VIT = {
     "model_type": "vit",
@@ -155,3 +157,26 @@ def _near(one: Any, other: Any) -> bool:
         and one.mode == other.mode
         and bool(np.array_equal(np.asarray(one), np.asarray(other)))
     )
+
+
+def _pairs(folder: Path) -> Sequence[Any]:
+    """Predicted pictures, and references in several forms, some of another size."""
+    path = folder / "reference.png"
+    path.write_bytes(_png(40, 40))
+    grey = [Image.new("RGB", (24, 20), (level, 90, 200 - level)) for level in (20, 120, 180)]
+    return [(grey[0], _pixels(20, 24)), (grey[1], _png(30, 30)), (grey[2], path), (Image.new("L", (8, 8)), grey[0])]
+
+
+def image_quality() -> list[Case]:
+    """Plain pictures against patterns."""
+    return [Case(raws=_pairs)]
+
+
+def frechet_distance() -> list[Case]:
+    """An encoder of timm, with weights as they come."""
+
+    def options(folder: Path) -> dict[str, Any]:
+        save_file(create("test_vit", None, False).state_dict(), folder / "weights.safetensors")
+        return {"timm": "test_vit", "weights": "weights.safetensors"}
+
+    return [Case(options, raws=_pairs)]

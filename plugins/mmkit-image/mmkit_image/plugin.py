@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, ReportSection, hookimpl
+from mmkit import Component, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -12,6 +12,18 @@ def _encoder(name: str, module: str, config: str, summary: str) -> Component:
         config=f"mmkit_image.config:{config}",
         modality="image",
         cases=f"mmkit_image.conformance:{name.replace('-', '_')}",
+    )
+
+
+def _metric(name: str, config: str, summary: str) -> Component:
+    module = name.replace("-", "_")
+    return Component(
+        kind="metric",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_image.{module}:build",
+        config=f"mmkit_image.metric_config:{config}",
+        cases=f"mmkit_image.conformance:{module}",
     )
 
 
@@ -29,7 +41,7 @@ def _codec(name: str, module: str, config: str, summary: str) -> Component:
 
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Encoders of images, and codecs: what a picture tokenizer is trained with, and trained ones as vocabularies."""
+    """Encoders of images, codecs (what a picture tokenizer is trained with, and trained ones as vocabularies), metrics."""
     return [
         _encoder(
             "timm",
@@ -68,6 +80,8 @@ def mmkit_components() -> list[Component]:
             modality="image",
             cases="mmkit_image.conformance:image_patches",
         ),
+        _metric("image-quality", "ImageQualityConfig", "PSNR and SSIM of predicted pictures against their references."),
+        _metric("frechet-distance", "FrechetConfig", "How far the features of predicted pictures are from real ones'."),
     ]
 
 
@@ -75,3 +89,9 @@ def mmkit_components() -> list[Component]:
 def mmkit_report_sections() -> list[ReportSection]:
     """What the model saw."""
     return [ReportSection("pictures", "Pictures", "mmkit_image.report:pictures")]
+
+
+@hookimpl
+def mmkit_renderers() -> list[Renderer]:
+    """What the model drew."""
+    return [Renderer("image", "mmkit_image.render:takes", "mmkit_image.render:html", "mmkit_image.render:file")]

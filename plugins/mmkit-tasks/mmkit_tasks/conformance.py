@@ -1,7 +1,10 @@
-"""What the conformance kit tries the heads and adapters on."""
+"""What the conformance kit tries the heads, adapters and metrics on."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from mmkit import build
 from mmkit.testing import Case
 
 _TEXTS: dict[str, Any] = {"raws": ("ab", "cabin", "b", "dab"), "bad": (3, [3], [], b"ab")}
@@ -86,3 +89,32 @@ def resampler() -> list[Case]:
 def pool() -> list[Case]:
     """Each way."""
     return [Case({"how": how}, name=how) for how in ("mean", "max", "first", "last", "attention")]
+
+
+def _judge(spec: dict[str, Any]) -> Callable[[Path], dict[str, Any]]:
+    """Options that name a small judge of texts, with weights as they come, saved in the case's folder."""
+
+    def options(folder: Path) -> dict[str, Any]:
+        whole = {
+            "mmkit": 1,
+            "modalities": {"text": {"adapter": "characters"}},
+            "backbone": {"use": "lstm", "embedding_dim": 8, "hidden_dim": 8},
+            "tasks": {"judge": {"input": "{text}", "output": "{label}", **spec}},
+        }
+        build(whole, fit={"text": ["abcd", "in"]}).save(folder / "judge")
+        return {"model": "judge", "wanted": "asked", "batch_size": 2}
+
+    return options
+
+
+def judged() -> list[Case]:
+    """A judge that classifies, and one that writes; of what a row asked for."""
+    raws = [(text, None, {"asked": wanted}) for text, wanted in (("ab", "b"), ("cabin", "a"), ("b", "b"), ("dab", "a"))]
+    classifies = {"head": {"use": "classify", "labels": ["a", "b"]}}
+    writes = {"columns": {"label": "text"}, "head": {"use": "generate", "max_new_tokens": 3}}
+    return [Case(_judge(classifies), raws=raws), Case(_judge(writes), raws=raws, name="writes")]
+
+
+def codebook_use() -> list[Case]:
+    """Letters as codes."""
+    return [Case(raws=[("ab", "cabin"), ("b", "dab"), ("abba", "b")])]

@@ -38,9 +38,21 @@ def _adapter(name: str, builder: str, config: str, summary: str, cases: str = ""
     )
 
 
+def _metric(name: str, config: str, summary: str) -> Component:
+    module = name.replace("-", "_")
+    return Component(
+        kind="metric",
+        name=name,
+        summary=summary,
+        builder=f"mmkit_tasks.{module}:build",
+        config=f"mmkit_tasks.metric_config:{config}",
+        cases=f"mmkit_tasks.conformance:{module}",
+    )
+
+
 @hookimpl
 def mmkit_components() -> list[Component]:
-    """Task heads, and adapters for every modality."""
+    """Task heads, adapters for every modality, and metrics of generated values."""
     return [
         _head(
             "generate",
@@ -65,4 +77,6 @@ def mmkit_components() -> list[Component]:
         _adapter("stack", "adapters:build_stack", "StackConfig", "Joins neighbouring rows: fewer, wider tokens."),
         _adapter("resampler", "resampler:build", "ResamplerConfig", "Learned queries: a fixed number of tokens."),
         _adapter("pool", "adapters:build_pool", "PoolConfig", "One token an item."),
+        _metric("judged", "JudgedConfig", "What another saved model says of each prediction, against what was wanted."),
+        _metric("codebook-use", "CodebookUseConfig", "Share of a vocabulary's codes that are used, and how evenly."),
     ]

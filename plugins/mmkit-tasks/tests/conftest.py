@@ -57,8 +57,8 @@ def registry() -> Registry:
 def make(registry: Registry) -> Make:
     """A component of this plugin, built as the core builds it: record, validated config, builder."""
 
-    def build(name: str, context: BuildContext | None = None, **config: Any) -> Any:
-        component = registry.find(("head", "adapter"), f"tasks/{name}")
+    def build(name: str, context: BuildContext | None = None, /, **config: Any) -> Any:
+        component = registry.find(("head", "adapter", "metric"), f"tasks/{name}")
         settings = import_path(component.config).model_validate(config)
         options = {field: getattr(settings, field) for field in type(settings).model_fields}
         return import_path(component.builder)(context or BuildContext(), **options)
