@@ -39,7 +39,7 @@ class LogMel:
         kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta device
         with torch.autocast(kind, enabled=False):
             windows, starts = self._windows(waves, counts)
-            hann, filters = _constants(self.sample_rate, self.n_mels, self.window, str(device))
+            hann, filters = constants(self.sample_rate, self.n_mels, self.window, str(device))
             bands = []
             for part in starts.to(device).split(_BLOCK if device.type == "cpu" else max(1, len(starts))):
                 spectrum = torch.fft.rfft(windows.index_select(0, part).mul_(hann))
@@ -65,7 +65,7 @@ class LogMel:
 
 
 @lru_cache(maxsize=16)
-def _constants(sample_rate: int, n_mels: int, window: int, device: str) -> tuple[Tensor, Tensor]:
+def constants(sample_rate: int, n_mels: int, window: int, device: str) -> tuple[Tensor, Tensor]:
     """Hann window (periodic) and mel filters, float32."""
     filters = mel_filter_bank(1 + window // 2, n_mels, 0.0, sample_rate / 2, sample_rate, "slaney", "slaney")
     hann = torch.hann_window(window, dtype=torch.float64)
