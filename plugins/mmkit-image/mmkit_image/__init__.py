@@ -1,1 +1,1 @@
-"""Images for mmkit: decoding, timm and transformers towers, and a small network to learn from scratch."""
+"""Images for mmkit: decoding, timm and transformers towers, a small network to learn from scratch, and codecs."""

@@ -161,6 +161,27 @@ class ImageCodesConfig(Config):
     )
 
 
+class HfImageCodesConfig(PictureConfig):
+    """Settings of ``hf-image-codes``; either ``path`` or ``hub`` is given."""
+
+    path: LocalPath | None = Field(
+        None, description="Folder in the hub's form of a picture tokenizer (Emu3, Janus), or of a model that has one."
+    )
+    hub: str | None = Field(
+        None, description="Name on the model hub; of a whole model, only the tokenizer's files are fetched."
+    )
+    image_size: Side | None = Field(
+        None, description=f"Side of the square picture; default: that of the model; {_SAID}; else 512."
+    )
+    resize: Resize | None = Field(None, description=f"How a picture becomes square: {_RESIZE} {_SAID}, else squash.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "HfImageCodesConfig":
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either path (a folder) or hub (a name)")
+        return self
+
+
 class CnnConfig(PictureConfig):
     """Settings of ``cnn``."""
 

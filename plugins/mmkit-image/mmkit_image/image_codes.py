@@ -4,20 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from mmkit import BuildContext, Codec, CodeLayout, MmkitError
+from mmkit import BuildContext, Codec, CodeLayout
 from mmkit_image.config import FsqImageConfig
 from mmkit_image.fsq_image import FsqImage
+from mmkit_image.grid_picture import padded, unfinished
 from mmkit_image.rebuild_image import RebuildImage
 from mmkit_image.trained_codec import Trained
-
-GREY = 128
-"""What stands for the places that have no code."""
 
 
 class ImageCodes(Codec):
@@ -64,21 +61,11 @@ class ImageCodes(Codec):
             MmkitError: more codes than the grid has places.
         """
         encoder, decoder = self.network
-        places, given = self.grid[0] * self.grid[1], len(codes)
-        if given > places:
-            raise MmkitError(f"a picture of this codec has {places} codes, got {given}")
-        numbers = torch.zeros(places, dtype=torch.int64)
-        numbers[:given] = codes[:, 0]
+        numbers = padded(codes, self.grid)
         with torch.no_grad():
             rows = encoder.fsq.values(numbers).T.reshape(1, -1, *self.grid)
-            image = decoder.pictures(decoder.decoder(rows))[0]
-        return image if given == places else self._unfinished(image, given)
-
-    def _unfinished(self, image: Image.Image, given: int) -> Image.Image:
-        pixels, scale = np.array(image), image.width // self.grid[1]
-        missing = (np.arange(self.grid[0] * self.grid[1]) >= given).reshape(self.grid)
-        pixels[missing.repeat(scale, 0).repeat(scale, 1)] = GREY
-        return Image.fromarray(pixels)
+            image = decoder.prepared.pictures(decoder.decoder(rows))[0]
+        return unfinished(image, self.grid, len(codes))
 
     def example(self) -> tuple[str, Any]:
         """A black picture of the codec's size."""

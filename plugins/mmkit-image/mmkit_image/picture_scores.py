@@ -15,6 +15,9 @@ from mmkit_image.processor import ImageProcessor
 _MOST = 100.0
 """PSNR of two pictures that are the same, in dB; its formula gives infinity."""
 
+_BATCH = 32
+"""Pictures that are compared at once: memory stays small however many there are."""
+
 
 class PictureScores:
     """``psnr``: peak signal-to-noise ratio in dB; ``ssim``: structural similarity (Wang et al. 2004), 1 for the same picture.
@@ -32,10 +35,12 @@ class PictureScores:
         Raises:
             PluginError: a prediction is of another size.
         """
+        for at in range(0, len(predictions), _BATCH):
+            self._add(predictions[at : at + _BATCH], references[at : at + _BATCH])
+
+    def _add(self, predictions: Sequence[Any], references: Sequence[Any]) -> None:
         from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-        if not predictions:
-            return
         got = torch.stack([self._values(picture) for picture in predictions])
         pixels = torch.stack([self.processor(raw)["pixels"] for raw in references])
         wanted = self.processor.plain(pixels).double()

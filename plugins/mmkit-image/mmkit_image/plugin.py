@@ -52,6 +52,12 @@ def mmkit_components() -> list[Component]:
             config="mmkit_image.config:RebuildImageConfig",
             cases="mmkit_image.conformance:rebuild_image",
         ),
+        _codec(
+            "hf-image-codes",
+            "hf_codes",
+            "HfImageCodesConfig",
+            "Codes of a picture tokenizer of transformers: Emu3, Janus.",
+        ),
         _codec("image-codes", "image_codes", "ImageCodesConfig", "Codes of a picture tokenizer that mmkit trained."),
     ]
 

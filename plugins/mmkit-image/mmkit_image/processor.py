@@ -126,6 +126,12 @@ class ImageProcessor(Processor):
         scale, shift = _constants(self.mean, self.std)
         return (pixels - shift) / (scale * 255)
 
+    def pictures(self, pixels: Float[Tensor, "items channels high wide"]) -> list[Image.Image]:
+        """Pictures of normalised pixels, ``L`` or ``RGB``."""
+        plain = self.plain(pixels.detach().float().cpu()).clamp(0, 1)
+        levels = (plain * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+        return [Image.fromarray(one[:, :, 0] if one.shape[2] == 1 else one) for one in levels]
+
     def with_rows(self, rows: int) -> "ImageProcessor":
         """The same for an encoder that gives this many rows."""
         return replace(self, rows=rows)

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,13 +79,7 @@ class RebuildImage(TaskHead):
 
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
         """A ``PIL.Image`` a sample, ``L`` or ``RGB``."""
-        return self.pictures(self.pixels(features[0]))
-
-    def pictures(self, pixels: Float[Tensor, "items channels side side"]) -> list[Image.Image]:
-        """Pictures of normalised pixels."""
-        plain = self.prepared.plain(pixels.detach().float().cpu()).clamp(0, 1)
-        levels = (plain * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        return [Image.fromarray(one[:, :, 0] if one.shape[2] == 1 else np.ascontiguousarray(one)) for one in levels]
+        return self.prepared.pictures(self.pixels(features[0]))
 
     def metrics(self) -> list[Metric]:
         """``psnr`` and ``ssim``."""

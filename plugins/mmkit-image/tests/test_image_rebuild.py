@@ -47,7 +47,7 @@ def test_target_drawn_is_the_picture(photo: Image.Image, channels: int, mode: st
     processor = ImageProcessor(16, (0.5,) * channels, (0.5,) * channels).with_rows(16)
     context = BuildContext(dims=(3,), processors=(processor,))
     head = build(context, **RebuildImageConfig(channels=[8, 8]).model_dump())
-    (drawn,) = head.pictures(head.target(photo).reshape(1, channels, 16, 16))
+    (drawn,) = head.prepared.pictures(head.target(photo).reshape(1, channels, 16, 16))
     assert (drawn.mode, drawn.size) == (mode, (16, 16))
     assert torch.equal(head.target(drawn), head.target(photo))
 
@@ -121,7 +121,7 @@ def test_scores_of_equal_pictures_are_finite_and_of_no_pictures_none(photo: Imag
 
 
 def test_scores_refuse_a_picture_of_another_size(photo: Image.Image) -> None:
-    message = "^a picture of 512 × 606 pixels cannot be compared with one of 24 × 24$"
+    message = "^a picture of 512 × 600 pixels cannot be compared with one of 24 × 24$"
     with pytest.raises(PluginError, match=message):
         PictureScores(ImageProcessor(24, HALF, HALF)).update([photo], [photo])
 
