@@ -1,1 +1,1 @@
-"""Sound for mmkit: decoding, log-mel, a Conformer to learn from scratch, and the audio encoders of transformers."""
+"""Sound for mmkit: decoding, log-mel, a Conformer to learn from scratch, the audio encoders of transformers, and codecs."""

@@ -10,7 +10,7 @@ import soundfile
 
 from mmkit.testing import Case
 
-_CUT = {
+CUT = {
     "compiles_whole": "clips are cut into windows at lengths that come as a tensor, whose values dynamo does not follow; "
     "train.compile compiles the blocks behind"
 }
@@ -44,25 +44,26 @@ WHISPER = {
 }
 
 
-def _tone(seconds: float, rate: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def tone(seconds: float, rate: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A gliding pitch that comes and goes."""
     time = np.arange(round(seconds * rate)) / rate
     return (0.3 * np.sin(2 * np.pi * (200 + 300 * time) * time) * (1 + np.sin(2 * np.pi * 3 * time))).astype(np.float32)
 
 
 def _file(seconds: float = 0.4, rate: int = 16_000) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, _tone(seconds, rate), rate, format="FLAC")
+    soundfile.write(buffer, tone(seconds, rate), rate, format="FLAC")
     return buffer.getvalue()
 
 
-def _raws(folder: Path) -> Sequence[Any]:
+def sounds(folder: Path) -> Sequence[Any]:
     """An array, an encoded clip of another rate, a stereo file."""
     path = folder / "clip.wav"
-    soundfile.write(path, np.stack([_tone(0.6, 8000)] * 2, axis=1), 8000)
-    return [{"array": _tone(0.5, 16_000), "sampling_rate": 16_000}, _file(0.8, 22_050), str(path)]
+    soundfile.write(path, np.stack([tone(0.6, 8000)] * 2, axis=1), 8000)
+    return [{"array": tone(0.5, 16_000), "sampling_rate": 16_000}, _file(0.8, 22_050), str(path)]
 
 
-def _bad(folder: Path) -> Sequence[Any]:
+def bad_sounds(folder: Path) -> Sequence[Any]:
     """Empty, cut off, no sound, no samples, not finite, far too long, a file that is not there, a wrong type."""
     long = io.BytesIO()
     soundfile.write(long, np.zeros(11 * 60 * 8000, np.int16), 8000, format="FLAC")
@@ -81,19 +82,19 @@ def _bad(folder: Path) -> Sequence[Any]:
 
 def log_mel() -> list[Case]:
     """Few bands."""
-    return [Case({"n_mels": 20, "hop_ms": 20}, raws=_raws, bad=_bad, waive={**_CUT, **_FLOAT32})]
+    return [Case({"n_mels": 20, "hop_ms": 20}, raws=sounds, bad=bad_sounds, waive={**CUT, **_FLOAT32})]
 
 
 def conformer() -> list[Case]:
     """One small block; and with augmentation, which evaluation does not see."""
     small = {"n_mels": 20, "dim": 16, "heads": 2, "layers": 1, "kernel": 3}
     return [
-        Case(small, raws=_raws, bad=_bad, waive=_CUT),
+        Case(small, raws=sounds, bad=bad_sounds, waive=CUT),
         Case(
             {**small, "augment": ["mask", "shift"], "features": "pooled"},
-            raws=_raws,
-            bad=_bad,
-            waive=_CUT,
+            raws=sounds,
+            bad=bad_sounds,
+            waive=CUT,
             name="augment",
         ),
     ]
@@ -102,8 +103,8 @@ def conformer() -> list[Case]:
 def hf_audio() -> list[Case]:
     """HuBERT on whole clips, Whisper in windows."""
     return [
-        Case({"config": HUBERT}, raws=_raws, bad=_bad, waive={**_CUT, **_FRESH}),
-        Case({"config": WHISPER, "window": 1.0}, raws=_raws, bad=_bad, waive=_CUT, name="whisper"),
+        Case({"config": HUBERT}, raws=sounds, bad=bad_sounds, waive={**CUT, **_FRESH}),
+        Case({"config": WHISPER, "window": 1.0}, raws=sounds, bad=bad_sounds, waive=CUT, name="whisper"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Folders in the hub's form: an audio encoder's architecture, weights, and how sound is prepared."""
 
 import json
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,23 @@ _UNUSED = ("decoder.", "masked_spec_embed")
 
 
 def load_config(source: Path | str | None, config: dict[str, Any] | None) -> PreTrainedConfig:
+    """An audio encoder's architecture."""
+    return read_config(source, config, KINDS, "audio encoder", "hf-audio")
+
+
+def read_config(
+    source: Path | str | None, config: dict[str, Any] | None, kinds: Sequence[str], what: str, who: str
+) -> PreTrainedConfig:
     """An architecture, from a folder, a hub name, or a mapping.
 
+    Args:
+        kinds: model types that may be. what: what they are, in words. who: the component that knows them.
+
     Raises:
-        PluginError: there is none, it is no audio encoder that is known here, or a key is unknown.
+        PluginError: there is none, it is of no such kind, or a key is unknown.
     """
     if source is None:
-        made = _from_mapping(config or {})
+        made = _from_mapping(config or {}, kinds, what, who)
     elif isinstance(source, Path) and not (source / "config.json").is_file():
         raise PluginError(f"{str(source)!r} has no config.json; wanted a folder in the hub's form")
     else:
@@ -33,17 +44,15 @@ def load_config(source: Path | str | None, config: dict[str, Any] | None) -> Pre
             made = AutoConfig.from_pretrained(source, trust_remote_code=False)
         except Exception as error:
             raise PluginError(f"the config of {str(source)!r} cannot be read ({_first_line(error)})") from None
-    if made.model_type not in KINDS:
-        raise PluginError(f"{made.model_type!r} is no audio encoder that hf-audio knows; allowed: {', '.join(KINDS)}")
+    if made.model_type not in kinds:
+        raise PluginError(f"{made.model_type!r} is no {what} that {who} knows; allowed: {', '.join(kinds)}")
     return made
 
 
-def _from_mapping(config: dict[str, Any]) -> PreTrainedConfig:
+def _from_mapping(config: dict[str, Any], kinds: Sequence[str], what: str, who: str) -> PreTrainedConfig:
     kind = str(config.get("model_type"))
-    if kind not in KINDS:
-        raise PluginError(
-            f"config.model_type {kind!r} is no audio encoder that hf-audio knows; {_nearest(kind, KINDS)}"
-        )
+    if kind not in kinds:
+        raise PluginError(f"config.model_type {kind!r} is no {what} that {who} knows; {_nearest(kind, kinds)}")
     allowed = sorted({*CONFIG_MAPPING[kind]().to_dict(), *CONFIG_MAPPING[kind].attribute_map, "model_type"})
     for key in config:
         if key not in allowed:

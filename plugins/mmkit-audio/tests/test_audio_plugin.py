@@ -18,6 +18,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "log-mel": {"n_mels": 20, "hop_ms": 20},
     "conformer": {"n_mels": 20, "dim": 16, "heads": 2, "layers": 1, "kernel": 3},
     "hf-audio": {"config": HUBERT},
+    "fsq-audio": {"n_mels": 20, "dim": 16, "layers": 1, "kernel": 3, "codebooks": 2},
 }
 
 
