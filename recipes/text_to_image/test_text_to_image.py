@@ -1,4 +1,4 @@
-"""flow.yaml passes ``mmkit.check``; its pictures are judged one for one."""
+"""The specs pass ``mmkit.check``; pictures are judged one for one."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 import mmkit
-from recipes.text_to_image.flow import LABELS, drawn, judged, sheet
+from recipes.image_classification.prepare import LABELS
+from recipes.text_to_image.judge import drawn, judged, sheet
 
 HERE = Path(__file__).parent
 
@@ -22,6 +23,15 @@ class Namer:
 
 def test_flow_passes_the_whole_check() -> None:
     rows = mmkit.check(HERE / "flow.yaml")
+    assert sum(row.parameters for row in rows) == sum(row.trainable for row in rows) > 500_000
+
+
+def test_codes_pass_the_whole_check(tmp_path: Path) -> None:
+    """With a tokenizer that has learnt nothing."""
+    mmkit.build(HERE.parent / "image_tokens" / "spec.yaml").save(tmp_path / "codec")
+    (tmp_path / "spec.yaml").write_text((HERE / "spec.yaml").read_text("utf-8"), "utf-8")
+    assert mmkit.check(tmp_path / "spec.yaml", static=True)
+    rows = mmkit.check(tmp_path / "spec.yaml")
     assert sum(row.parameters for row in rows) == sum(row.trainable for row in rows) > 500_000
 
 

@@ -1,0 +1,84 @@
+"""``python -m recipes.text_to_image``: train, draw every article of clothing, let a classifier name the pictures.
+
+The classifier is that of the recipe ``image_classification``, which has seen real pictures only; the codes are those of
+``image_tokens``. Both are trained here where their folders under ``runs`` are not there.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes import image_classification, image_tokens
+from recipes.common.cache import made_once, recipe_folder, write_json
+from recipes.common.run import RECIPES, link, use_all_cores
+from recipes.image_classification import prepare
+from recipes.text_to_image.judge import LABELS, TASK, drawn, judged, real_pictures, sheet
+
+NAME, SPECS = "text_to_image", ("spec.yaml", "flow.yaml")
+
+
+def main() -> None:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m recipes.{NAME}", description=__doc__)
+    parser.add_argument("--only", choices=SPECS, nargs="*", default=SPECS, help="the specs to run; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and order")
+    parser.add_argument("--each", type=int, default=100, help="pictures of every article")
+    parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0, 4.0], help="guidance to try")
+    options = parser.parse_args()
+    data = made_once(recipe_folder(prepare.NAME), prepare.VERSION, prepare.make)[0]
+    use_all_cores()
+    classifier = _trained(image_classification, data)
+    if "spec.yaml" in options.only:
+        codec = RECIPES / NAME / "codec"
+        codec.unlink(missing_ok=True)
+        codec.symlink_to(_trained(image_tokens, data).resolve(), target_is_directory=True)
+    link(NAME, data)
+    for spec in options.only:
+        _run(spec, classifier, data, options)
+
+
+def _trained(recipe: Any, data: Path) -> Path:
+    """The folder of another recipe's model of Fashion-MNIST, which is trained where it is not there."""
+    name = recipe.__name__.rpartition(".")[2]
+    folder = Path("runs") / name / "spec-0"
+    if not (folder / "spec.json").is_file():
+        import mmkit
+
+        link(name, data)
+        mmkit.train(RECIPES / name / "spec.yaml", output=folder, seed=0)
+    return folder
+
+
+def _run(spec: str, judge: Path, data: Path, options: argparse.Namespace) -> None:
+    import mmkit
+
+    output = Path("runs") / NAME / f"{Path(spec).stem}-{options.seed}"
+    started = time.monotonic()
+    model = mmkit.train(RECIPES / NAME / spec, output=output, seed=options.seed)
+    given: dict[str, Any] = {
+        "spec": spec,
+        "train_seconds": round(time.monotonic() - started),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "rows": [],
+    }
+    classifier = mmkit.load(judge)
+    given["rows"].append({"pictures": "real, of the test set", **judged(classifier, real_pictures(data, options.each))})
+    for guidance in options.guidance:
+        began = time.monotonic()
+        pictures = drawn(model, options.each, guidance)
+        seconds = (time.monotonic() - began) / sum(map(len, pictures.values()))
+        row = {"pictures": f"drawn, guidance {guidance:g}", **judged(classifier, pictures)}
+        given["rows"].append({**row, "seconds_a_picture": round(seconds, 4)})
+        sheet(pictures).save(output / f"sheet-{guidance:g}.png")
+    again = mmkit.load(output).predict(TASK, {"label": LABELS[0]})
+    given["reloaded_draws_the_same"] = bool(np.array_equal(again, model.predict(TASK, {"label": LABELS[0]})))
+    write_json(output / "results.json", given)
+    print(json.dumps(given, indent=1))
+
+
+if __name__ == "__main__":
+    main()
