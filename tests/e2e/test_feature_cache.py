@@ -104,6 +104,12 @@ def equal(one: Run, other: Run) -> bool:
     return len(one[0]) == 8 and one[0] == other[0] and same
 
 
+def near(one: Run, other: Run) -> bool:
+    """Where an encoder had fewer items at a time: some kernels (of AMD's processors) round otherwise for them."""
+    same = all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(one[1], other[1], strict=True))
+    return len(one[0]) == 8 and torch.allclose(torch.tensor(one[0]), torch.tensor(other[0]), atol=1e-5) and same
+
+
 def line(hits: int, misses: int, entries: int) -> str:
     (kept,) = encoders(default_folder())
     return (
@@ -138,13 +144,13 @@ def test_batches_that_are_half_in_the_cache_equal_those_that_are_not(spec: dict[
     source = spec["data"]["train"][0]
     run(spec, True, train=[{**source, "limit": 3}])
     mixed = run(spec, True)
-    assert equal(mixed, plain)
+    assert near(mixed, plain)
     assert mixed[2] == [line(DRAWN - (COUNT - 3), COUNT - 3, COUNT)]
 
 
 def test_full_cache_changes_nothing_but_the_time(spec: dict[str, Any], plain: Run, tmp_path: Path) -> None:
     full = run(spec, {"size": 6400, "folder": str(tmp_path / "small")})
-    assert equal(full, plain)
+    assert near(full, plain)
     (kept,) = encoders(tmp_path / "small")
     assert 0 < kept.entries < COUNT
     assert full[2][0] == (

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmkit.interfaces import HasAssets
-from mmkit.model.checkpoint import unique
+from mmkit.model.checkpoint import aligned, unique
 from mmkit.testing.check import MODULES, BrokenError, NotApplicable, check, require
 from mmkit.testing.subject import Subject
 from mmkit.wiring.empty import empty_weights
@@ -55,7 +55,7 @@ def weights_round_trip(subject: Subject) -> None:
         save_file(tensors, file)
         with empty_weights():
             again = subject.build(assets=assets if assets.is_dir() else None, load_weights=False)
-        state = load_file(file)
+        state = {key: aligned(tensor) for key, tensor in load_file(file).items()}
         again.load_state_dict({**state, **{alias: state[of] for alias, of in aliases.items()}}, assign=True)
     with torch.no_grad():
         got = subject.run(again.eval(), subject.inputs)

@@ -106,6 +106,7 @@ def _attention(kind: type[PreTrainedModel], settings: PreTrainedConfig, wanted: 
 
     layers = set(getattr(settings.get_text_config(), "layer_types", None) or ["full_attention"])
     attends = layers <= {"full_attention", "sliding_attention", "chunked_attention"}
+    attends = attends and not getattr(settings.get_text_config(), "attn_logit_softcapping", None)  # of Gemma 2
     able = bool(kind._supports_sdpa and kind._supports_attention_backend and not kind._is_stateful and attends)
     if able:
         return packed_attention.NAME, True
