@@ -98,7 +98,7 @@ def _alike(got: Any, wanted: Any) -> bool:
     return isinstance(got, Image.Image) and got.size == (16, 16)
 
 
-_JANUS = {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "latent_channels": 32}
+_JANUS: dict[str, Any] = {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "latent_channels": 32}
 
 
 def hf_image_codes() -> list[Case]:

@@ -28,6 +28,8 @@ class HfImageCodes(Codec):
         tensors: the weights, where they have been read.
     """
 
+    grid: tuple[int, int]
+
     def __init__(
         self, source: Path | str, config: PreTrainedConfig, processor: ImageProcessor, tensors: dict[str, Tensor] | None
     ) -> None:
@@ -38,7 +40,8 @@ class HfImageCodes(Codec):
         self.grid = (side, side)
         codes = int(kind.num_embeddings if self.janus else kind.codebook_size)
         self.layout = CodeLayout(codes, 1, side * side, side * side)
-        self._tensors, self._model = tensors, None
+        self._tensors = tensors
+        self._model: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tensors": None, "_model": None}

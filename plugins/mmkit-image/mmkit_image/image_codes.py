@@ -24,6 +24,8 @@ class ImageCodes(Codec):
         grid: rows and columns of the codes.
     """
 
+    grid: tuple[int, int]
+
     def __init__(self, trained: Trained) -> None:
         self.trained = trained
         config = FsqImageConfig.model_validate(trained.encoder)
