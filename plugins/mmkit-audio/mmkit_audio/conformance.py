@@ -112,8 +112,8 @@ def mel_frames() -> list[Case]:
     """A frame a vector, and several."""
     small = {"n_mels": 20, "hop_ms": 20, "max_seconds": 1.0, "iterations": 4}
     return [
-        Case(small, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3),
-        Case({**small, "stack": 4}, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3, name="stack"),
+        Case(small, raws=sounds, bad=bad_sounds, same=_as_long, tolerance=1e-3),
+        Case({**small, "stack": 4}, raws=sounds, bad=bad_sounds, same=_as_long, tolerance=1e-3, name="stack"),
     ]
 
 
