@@ -27,6 +27,7 @@ from mmkit.interfaces import (
     TaskHead,
     VocabularyAdapter,
 )
+from mmkit.interfaces.codec import streams_of
 from mmkit.ragged import Ragged, cat
 from mmkit.registry.component import Component
 from mmkit.registry.registry import PluginReport, Registry
@@ -215,8 +216,8 @@ class Spell(TaskHead):
         self.vocabulary = vocabulary
 
     def target(self, raw: Any) -> Tensor:
-        """Its ids and the end."""
-        return torch.tensor([*self.vocabulary.encode(raw), self.vocabulary.end_id])
+        """Its ids and the end: as many end ids as are predicted at once."""
+        return torch.tensor([*self.vocabulary.encode(raw), *[self.vocabulary.end_id] * streams_of(self.vocabulary)])
 
     def loss(self, features: Sequence[Ragged], targets: Ragged) -> Loss:
         """Cross-entropy."""
