@@ -29,9 +29,11 @@ def test_plugins_lists_what_is_installed(run: Run) -> None:
     assert (done.code, done.err) == (0, "")
     rows = {line.split()[0]: line for line in done.out.splitlines()[2:]}
     assert set(rows) == {"audio", "image", "tasks", "text"}
-    assert rows["image"].split(maxsplit=4) == ["image", "loaded", "mmkit-image", "0.1.0", "timm, hf-vision, cnn"]
+    listed = ["timm", "hf-vision", "cnn", "fsq-image", "rebuild-image", "hf-image-codes", "image-codes"]
+    listed += ["image-patches", "image-quality", "frechet-distance"]
+    assert rows["image"].split(maxsplit=4) == ["image", "loaded", "mmkit-image", "0.1.0", ", ".join(listed)]
     found = {report["name"]: report for report in json.loads(run("plugins", "--json").out)}
-    assert [c["name"] for c in found["image"]["components"]] == ["timm", "hf-vision", "cnn"]
+    assert [c["name"] for c in found["image"]["components"]] == listed
 
 
 @pytest.mark.usefixtures("broken_plugin")
@@ -48,7 +50,10 @@ def test_a_broken_plugin_is_shown_beside_the_others(run: Run) -> None:
 def test_components_of_a_kind(run: Run) -> None:
     done = run("components", "--kind", "head")
     assert [line.split()[1] for line in done.out.splitlines()[2:]] == [
-        f"tasks/{name}" for name in ("classify", "contrastive", "ctc", "generate", "regress")
+        *(f"tasks/{name}" for name in ("classify", "contrastive", "ctc", "flow", "generate")),
+        "image/rebuild-image",
+        "audio/rebuild-mel",
+        "tasks/regress",
     ]
     everything = json.loads(run("components", "--json").out)
     assert {component["kind"] for component in everything} <= set(KINDS)

@@ -110,7 +110,7 @@ def test_a_full_disk_is_said(model: Path) -> None:
         ("mmkit evaluate model --part t", ["test", "train"]),
         ("mmkit conform ", ["audio", "image", "tasks", "text"]),
         ("mmkit conform mmkit-t", ["mmkit-tasks", "mmkit-text"]),
-        ("mmkit conform image --component hf", ["hf-vision"]),
+        ("mmkit conform image --component hf", ["hf-vision", "hf-image-codes"]),
         ("mmkit conform image --at-least s", ["silver"]),
         ("mmkit doc", ["doctor"]),
         ("mmkit check sp", []),  # files are the shell's own
