@@ -1,9 +1,13 @@
 """Codec: a vocabulary of code numbers on a grid of places (pictures) or in frames (sound), in one or several codebooks."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from array import array
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Literal, Protocol, final, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
@@ -159,6 +163,26 @@ class CodeLayout:
         return (own, stop)
 
 
+REMEMBERED = 200_000
+"""Values whose ids a process keeps, 4 bytes each id."""
+_KNOWN: "WeakKeyDictionary[Codec, dict[Hashable, array[int]]]" = WeakKeyDictionary()
+
+
+def _key(raw: Any) -> Hashable | None:
+    """What tells a file from others, where it is one: its bytes, or its path, size and time."""
+    if isinstance(raw, Mapping):
+        raw = raw.get("bytes") or raw.get("path")
+    if isinstance(raw, bytes):
+        return blake2b(raw, digest_size=16).digest()
+    if not isinstance(raw, str | Path):
+        return None
+    try:
+        found = Path(raw).stat()
+    except OSError:
+        return None
+    return str(raw), found.st_size, found.st_mtime_ns
+
+
 class Codec(VocabularyAdapter):
     """A modality written as code numbers. What it needs of a network it holds frozen: ``encode`` runs in data workers.
 
@@ -214,8 +238,17 @@ class Codec(VocabularyAdapter):
 
     @final
     def encode(self, raw: Any) -> list[int]:
-        """``quantize``, laid out."""
-        return self.layout.ids(self.quantize(raw))
+        """``quantize``, laid out. Files and their bytes are remembered: later epochs do not run the network again."""
+        key = _key(raw)
+        if key is None:
+            return self.layout.ids(self.quantize(raw))
+        known = _KNOWN.setdefault(self, {})
+        if key not in known:
+            ids = array("I", self.layout.ids(self.quantize(raw)))
+            if len(known) >= REMEMBERED:
+                return ids.tolist()
+            known[key] = ids
+        return known[key].tolist()
 
     @final
     def decode(self, ids: Sequence[int]) -> Any:

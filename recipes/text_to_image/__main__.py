@@ -26,8 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=f"python -m recipes.{NAME}", description=__doc__)
     parser.add_argument("--only", choices=SPECS, nargs="*", default=SPECS, help="the specs to run; default: all")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and order")
-    parser.add_argument("--each", type=int, default=100, help="pictures of every article")
-    parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0, 4.0], help="guidance to try")
+    parser.add_argument("--each", type=int, default=50, help="pictures of every article")
+    parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0, 3.0], help="guidance to try")
     options = parser.parse_args()
     data = made_once(recipe_folder(prepare.NAME), prepare.VERSION, prepare.make)[0]
     use_all_cores()
@@ -74,8 +74,9 @@ def _run(spec: str, judge: Path, data: Path, options: argparse.Namespace) -> Non
         row = {"pictures": f"drawn, guidance {guidance:g}", **judged(classifier, pictures)}
         given["rows"].append({**row, "seconds_a_picture": round(seconds, 4)})
         sheet(pictures).save(output / f"sheet-{guidance:g}.png")
-    again = mmkit.load(output).predict(TASK, {"label": LABELS[0]})
-    given["reloaded_draws_the_same"] = bool(np.array_equal(again, model.predict(TASK, {"label": LABELS[0]})))
+    asked = [{"label": label} for label in LABELS]
+    pairs = zip(mmkit.load(output).predict(TASK, asked), model.predict(TASK, asked), strict=True)
+    given["reloaded_draws_the_same"] = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
     write_json(output / "results.json", given)
     print(json.dumps(given, indent=1))
 

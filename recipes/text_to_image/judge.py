@@ -13,16 +13,15 @@ TASK = "draw"
 
 def drawn(model: Any, each: int, guidance: float, batch: int = 100) -> dict[str, list[Image.Image]]:
     """``each`` pictures of every label, of seeds 0, 1, …"""
-    head, options = model.parts.heads[TASK], {}
-    if head.autoregressive:
-        options = {"guidance": guidance}
-    else:
-        head.guidance = guidance
+    head = model.parts.heads[TASK]
+    options = {"guidance": guidance} if head.autoregressive else {}
+    usual, head.guidance = getattr(head, "guidance", None), guidance
     found: dict[str, list[Image.Image]] = {label: [] for label in LABELS}
     for label, made in found.items():
         for first in range(0, each, batch):
             seeds = list(range(first, min(each, first + batch)))
             made += model.predict(TASK, [{"label": label}] * len(seeds), seed=seeds, **options)
+    head.guidance = usual
     return found
 
 

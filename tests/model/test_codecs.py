@@ -178,6 +178,20 @@ def test_a_value_that_was_cut_holds_what_was_there_and_says_so(make: Any) -> Non
     ]
 
 
+def test_a_file_is_quantised_once_until_it_changes(make: Any, tmp_path: Any) -> None:
+    codec, calls = make().vocabularies["picture"], []
+    codec.quantize = lambda raw: (calls.append(raw), torch.arange(6)[:, None])[1]
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"one")
+    values = (b"one", {"bytes": b"one"}, str(path), path, {"path": str(path)}, [0, 1])
+    assert [codec.encode(value) for value in values * 2] == [[0, 1, 2, 3, 4, 5]] * 12
+    assert calls == [b"one", str(path), [0, 1], [0, 1]]
+    path.write_bytes(b"other")
+    codec.encode(path)
+    assert calls[4:] == [path]
+    assert codec.encode(str(tmp_path / "none")) == [0, 1, 2, 3, 4, 5]
+
+
 def test_codes_beyond_their_size_are_refused(make: Any) -> None:
     with pytest.raises(mmkit.SampleError) as caught:
         make(damaged=True).preparer()("say", ROWS[0])

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from mmkit import Ragged
 
+_WHOLE = 64
+"""Sequences are a multiple of it long: libraries keep a program for every length of a convolution that they have met."""
+
 
 class Block(nn.Module):
     """A block of ConvNeXt (Liu et al. 2022, figure 4) in one dimension, without its layer scale."""
@@ -41,7 +44,7 @@ class Blocks(nn.Module):
         """The same items."""
         x = rows.values
         at, length = _spread(rows.sizes, 1, self.gap)
-        at = at.to(x.device)
+        at, length = at.to(x.device), -(-length // _WHOLE) * _WHOLE
         for block in self.blocks:
             x = block(x, at, length)
         return rows.replace(x)
