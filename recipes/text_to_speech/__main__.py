@@ -82,12 +82,13 @@ def _same(model: Any, again: Any) -> bool:
 def _print(given: dict[str, Any]) -> None:
     print(f"\n{given['parameters']:,} parameters, seed {given['seed']}, trained {given['train_seconds']} s")
     print(f"reloaded, it speaks the same: {given['reloaded_speaks_the_same']}")
-    print("| sounds | digits right | words right | words CER | prompts WER | prompts CER |\n|---|---|---|---|---|---|")
+    print("| sounds | digits right | words right | nearest | of the clear ones | WER of prompts | CER |")
+    print("|---|---|---|---|---|---|---|")
     for name, row in given["rows"].items():
-        digits, words, prompts = row["digits"], row["words"], row["prompts"]
+        words, prompts = row["words"], row["prompts"]
+        shares = (row["digits"]["right"], words["right"], words["nearest"], row["words, clear"]["right"])
         print(
-            f"| {name} | {digits['right']:.2f} | {words['right']:.2f} | {words['cer']:.3f} | {prompts['wer']:.3f} "
-            f"| {prompts['cer']:.3f} |"
+            f"| {name} | {' | '.join(f'{one:.2f}' for one in shares)} | {prompts['wer']:.3f} | {prompts['cer']:.3f} |"
         )
 
 

@@ -1,5 +1,6 @@
 """Sounds that a model speaks, and what a recogniser says that they are."""
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,15 @@ from recipes.common.split import shuffled
 from recipes.text_to_speech.prepare import DIGITS
 
 TASK = "speak"
+_ORDINALS = {
+    "one st": "first",
+    "two nd": "second",
+    "three rd": "third",
+    "five th": "fifth",
+    "eight th": "eighth",
+    "nine th": "ninth",
+    "twelve th": "twelfth",
+}
 RECORDED, CODEC, ANOTHER = "recorded", "recorded, through the codec", "another recording"
 
 
@@ -20,7 +30,9 @@ def look(model: Any, output: Path, data: Path, words: int, temperatures: Sequenc
     from recipes.speech_tokens.hear import heard
 
     found: dict[str, Any] = {}
-    judge = {"words": chosen(read_jsonl(data / "words.jsonl"), words), "prompts": read_jsonl(data / "test.jsonl")}
+    every = read_jsonl(data / "words.jsonl")
+    vocabulary = {"words": [row["text"] for row in every], "prompts": []}
+    judge = {"words": chosen(every, words), "prompts": read_jsonl(data / "test.jsonl")}
     for part, rows in judge.items():
         paths, texts = [data / row["audio"] for row in rows], [row["text"] for row in rows]
         sounds = {RECORDED: original(paths), CODEC: through(model, paths)}
@@ -32,18 +44,24 @@ def look(model: Any, output: Path, data: Path, words: int, temperatures: Sequenc
         said = {name: heard(given) for name, given in sounds.items()}
         said[ANOTHER] = [said[RECORDED][place] for place in another(rows)]
         for name, answers in said.items():
-            found.setdefault(name, {}).update(_figures(part, answers, texts))
+            found.setdefault(name, {}).update(_figures(part, answers, texts, vocabulary[part], said[RECORDED]))
         for name, given in sounds.items():
             write(output / "sounds", part, name, given, texts)
     return found
 
 
-def _figures(part: str, answers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
-    figures: dict[str, Any] = {part: judged(answers, texts), f"{part}, heard": list(zip(texts, answers, strict=True))}
+def _figures(
+    part: str, answers: Sequence[str], texts: Sequence[str], vocabulary: Sequence[str], recorded: Sequence[str]
+) -> dict[str, Any]:
+    """Of all texts, of the digits, and of those that the recogniser understands as they were recorded."""
+    clear = [place for place, one in enumerate(right(recorded, texts)) if one]
     digits = [place for place, text in enumerate(texts) if text in DIGITS]
-    if digits:
-        figures["digits"] = judged([answers[place] for place in digits], [texts[place] for place in digits])
-    return figures
+    figures: dict[str, Any] = {}
+    for name, places in ((part, range(len(texts))), (f"{part}, clear", clear), ("digits", digits)):
+        if places:
+            figures[name] = judged([answers[at] for at in places], [texts[at] for at in places], vocabulary)
+            figures[name]["of"] = len(places)
+    return {**figures, f"{part}, heard": list(zip(texts, answers, strict=True))}
 
 
 def spoken(model: Any, rows: Sequence[dict[str, Any]], batch: int = 32, **options: Any) -> list[dict[str, Any]]:
@@ -55,10 +73,37 @@ def spoken(model: Any, rows: Sequence[dict[str, Any]], batch: int = 32, **option
     return sounds
 
 
-def judged(heard: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
-    """The share of texts that are heard exactly, and error rates."""
-    right = sum(one == text for one, text in zip(heard, texts, strict=True)) / len(texts)
-    return {"right": round(right, 4), **error_rates(heard, texts)}
+def judged(heard: Sequence[str], texts: Sequence[str], vocabulary: Sequence[str] = ()) -> dict[str, float]:
+    """Error rates, and ``right``, the share of texts that are heard as they are. With a vocabulary also ``nearest``: the
+    share where, of its words, the right one is the most similar to what is heard (normalised Levenshtein)."""
+    from rapidfuzz import fuzz, process
+
+    figures = {"right": _share(right(heard, texts))}
+    if vocabulary:
+        found = [process.extractOne(ordinals(one), vocabulary, scorer=fuzz.ratio) for one in heard]
+        figures["nearest"] = _share([one[0] == text for one, text in zip(found, texts, strict=True)])
+    return {**figures, **error_rates([ordinals(one) for one in heard], texts)}
+
+
+def right(heard: Sequence[str], texts: Sequence[str]) -> list[bool]:
+    """Whether each text is heard as it is, spaces left aside: "upper case" is "uppercase"."""
+    joined = [ordinals(one).replace(" ", "") for one in heard]
+    return [one == text.replace(" ", "") for one, text in zip(joined, texts, strict=True)]
+
+
+def _share(found: Sequence[bool]) -> float:
+    return round(sum(found) / len(found), 4)
+
+
+def ordinals(text: str) -> str:
+    """Normalised text whose ordinals were written in digits.
+
+    >>> ordinals("the fifty th and the one st")
+    'the fiftieth and the first'
+    """
+    for cardinal, ordinal in _ORDINALS.items():
+        text = re.sub(rf"\b{cardinal}\b", ordinal, text)
+    return re.sub(r"([a-z]) th\b", r"\1th", re.sub(r"ty th\b", "tieth", text))
 
 
 def chosen(words: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:

@@ -65,6 +65,20 @@ def test_only_exactly_what_was_asked_for_is_right() -> None:
     assert found["wer"] == 0.5
 
 
+def test_a_word_is_right_however_its_number_or_its_spaces_are_written() -> None:
+    assert (
+        judged(["fifty th", "upper case", "three rd", "fifteen th"], ["fiftieth", "uppercase", "third", "fifteenth"])[
+            "right"
+        ]
+        == 1
+    )
+
+
+def test_the_nearest_word_is_of_the_vocabulary() -> None:
+    found = judged(["pick", "karma"], ["tick", "comma"], ["seven", "tick", "comma"])
+    assert (found["right"], found["nearest"]) == (0, 1)
+
+
 def test_what_is_said_of_a_row_does_not_depend_on_its_batch(model: mmkit.Model, tmp_path: Path) -> None:
     given = rows("one", "two", "three")
     together, one_by_one = (spoken(model, given, batch=batch, temperature=1.0) for batch in (3, 1))
