@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=f"python -m recipes.{NAME}", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
     parser.add_argument("--words", type=int, default=100, help="words to judge, the ten digits among them")
-    parser.add_argument("--temperature", type=float, nargs="*", default=[0.0, 0.7], help="temperatures to try")
+    parser.add_argument("--temperature", type=float, nargs="*", default=[0.0], help="temperatures to try")
     options = parser.parse_args()
     try:
         data = made_once(recipe_folder(NAME), prepare.VERSION, prepare.make)[0]
