@@ -112,8 +112,8 @@ def mel_frames() -> list[Case]:
     """A frame a vector, and several."""
     small = {"n_mels": 20, "hop_ms": 20, "max_seconds": 1.0, "iterations": 4}
     return [
-        Case(small, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3),
-        Case({**small, "stack": 4}, raws=_raws, bad=_bad, same=_as_long, tolerance=1e-3, name="stack"),
+        Case(small, raws=sounds, bad=bad_sounds, same=_as_long, tolerance=1e-3),
+        Case({**small, "stack": 4}, raws=sounds, bad=bad_sounds, same=_as_long, tolerance=1e-3, name="stack"),
     ]
 
 
@@ -129,7 +129,7 @@ def _as_long(one: Any, other: Any) -> bool:
 
 def mel_distance() -> list[Case]:
     """Clips of several lengths and rates, one of them empty."""
-    clips: list[Any] = [{"array": _tone(seconds, 16_000), "sampling_rate": 16_000} for seconds in (0.3, 0.5)]
+    clips: list[Any] = [{"array": tone(seconds, 16_000), "sampling_rate": 16_000} for seconds in (0.3, 0.5)]
     empty = {"array": np.zeros(0, np.float32), "sampling_rate": 16_000}
     pairs = [(clips[0], clips[1]), (clips[1], _file(0.4, 8000)), (empty, clips[0])]
     return [Case({"n_mels": 20}, raws=pairs), Case({"n_mels": 20, "align": "cut"}, raws=pairs, name="cut")]
