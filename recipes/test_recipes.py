@@ -16,8 +16,8 @@ def readme(recipe: str) -> str:
     return (HERE / recipe / "README.md").read_text("utf-8")
 
 
-def test_there_are_eleven_recipes_beside_the_quickstart() -> None:
-    assert len(RECIPES) == 11
+def test_there_are_twelve_recipes_beside_the_quickstart() -> None:
+    assert len(RECIPES) == 12
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

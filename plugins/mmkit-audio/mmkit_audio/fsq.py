@@ -30,9 +30,11 @@ class Fsq(nn.Module):
     def forward(self, rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows quantised"]:
         """Quantise."""
         levels = rows.new_tensor(self.levels)
-        half = (levels - 1) * (1 - _EPSILON) / 2
+        two = levels == 2  # which have no middle step: they part at 0
+        half = torch.where(two, 1.0, (levels - 1) / 2) * (1 - _EPSILON)
         offset = (1 - levels % 2) / 2
-        bounded = torch.tanh(rows + torch.atanh(offset / half)) * half - offset
+        shift = torch.where(two, 0.0, torch.atanh(offset / half))
+        bounded = torch.tanh(rows + shift) * half - offset
         steps = _straight_through(bounded, bounded.round())
         parts, rest = [steps / (levels // 2)], bounded - steps.detach()
         for _ in range(1, self.codebooks):

@@ -65,3 +65,13 @@ def test_each_further_codebook_divides_the_error() -> None:
     assert errors[0] <= 0.5
     assert errors[1] <= 0.1 + 1e-5
     assert errors[2] <= 0.02 + 1e-5
+
+
+def test_two_levels_part_at_zero() -> None:
+    """The paper's shift of an even number of levels is the inverse of tanh of more than 1 here: not a number."""
+    fsq, rows = Fsq([2, 2], codebooks=2), drawn(width=2)
+    quantised = fsq(rows)
+    codes = fsq.numbers(quantised)
+    assert torch.equal(codes[:, 0] % 2, (rows[:, 0] > 0).long())
+    assert codes.unique(dim=0).shape == (16, 2)
+    assert torch.equal(fsq.rows(codes), quantised)

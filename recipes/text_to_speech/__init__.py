@@ -1,0 +1,1 @@
+"""Words to speech, in the voice of the studio prompts."""
