@@ -29,7 +29,7 @@ def look(model: Any, output: Path, data: Path, words: int, temperatures: Sequenc
     and as the model speaks them. Some of the sounds are written to ``output``."""
     from recipes.speech_tokens.hear import heard
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {RECORDED: {}, CODEC: {}, ANOTHER: {}}
     every = read_jsonl(data / "words.jsonl")
     vocabulary = {"words": [row["text"] for row in every], "prompts": []}
     judge = {"words": chosen(every, words), "prompts": read_jsonl(data / "test.jsonl")}
