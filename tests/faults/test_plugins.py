@@ -85,7 +85,7 @@ def test_a_broken_plugin_is_the_reason_given_where_it_is_needed_and_only_there(
     assert mmkit.evaluate(train(mood))["mood"].predictions
     (said,) = problems(heart_spec(tmp_path / "none.jsonl"), static=True)
     assert said == (
-        f"modalities.ecg.encoder.use: unknown encoder 'ecg': allowed: cnn, conformer, gru, hf-audio, hf-text, "
+        f"modalities.ecg.encoder.use: unknown encoder 'ecg': allowed: cnn, conformer, fsq-audio, fsq-image, gru, hf-audio, hf-text, "
         f"hf-vision, log-mel, lstm, timm, transformer; {report}\n    fix: see `mmkit components`"
     )
 

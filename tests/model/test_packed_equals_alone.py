@@ -31,6 +31,12 @@ LLAMA = {"model_type": "llama", **SIZES, "intermediate_size": 24, "vocab_size": 
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 128, "vocab_size": 8}
 T5 = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2, "vocab_size": 8}
 CHARACTERS = {"use": "characters"}
+ENCODEC = {"model_type": "encodec", "num_filters": 4, "hidden_size": 8, "codebook_size": 16, "num_lstm_layers": 1}
+ENCODEC |= {"upsampling_ratios": [8, 5, 4, 2], "target_bandwidths": [0.6, 1.2]}
+JANUS = {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "latent_channels": 32}
+JANUS |= {"num_patches": 8, "num_embeddings": 64}
+FSQ_IMAGE = {"image_size": 8, "channels": [6], "levels": [5, 4]}
+FSQ_AUDIO = {"sample_rate": 8000, "n_mels": 8, "window_ms": 40, "hop_ms": 20, "dim": 16, "layers": 1, "levels": [5, 4]}
 TRANSFORMER = {"dim": 16, "layers": 1, "heads": 2, "dropout": 0.1}
 
 SMALL: dict[tuple[str, str], list[dict[str, Any]]] = {
@@ -75,6 +81,14 @@ SMALL: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("head", "tasks/classify"): [{"labels": ["x", "y"], "pool": how} for how in ("mean", "max", "last")],
     ("head", "tasks/regress"): [{"pool": "first"}],
     ("head", "tasks/flow"): [{"dim": 8, "heads": 2, "layers": 1}, {"dim": 8, "layers": 1, "attend": True}],
+    ("encoder", "image/fsq-image"): [FSQ_IMAGE],
+    ("encoder", "audio/fsq-audio"): [{**FSQ_AUDIO, "codebooks": 2}],
+    ("head", "image/rebuild-image"): [{"channels": [6]}],
+    ("head", "audio/rebuild-mel"): [{"dim": 16, "layers": 1, "iterations": 1}],
+    ("vocabulary", "image/image-codes"): [{"codec": "image"}],
+    ("vocabulary", "image/hf-image-codes"): [{"path": "janus", "image_size": 16}],
+    ("vocabulary", "audio/audio-codes"): [{"codec": "audio", "pattern": pattern} for pattern in ("flat", "delay")],
+    ("vocabulary", "audio/hf-audio-codes"): [{"config": ENCODEC, "pattern": "delay"}],
     ("head", "tasks/ctc"): [{"rnn_layers": 1, "rnn_dim": 6, "zero_infinity": True}],
 }
 BY_DESIGN = {("head", "tasks/contrastive"): "its loss compares the samples of a batch"}
@@ -109,15 +123,23 @@ RAW: dict[str, Callable[[int], Any]] = {
 }
 
 
+REBUILT = {
+    "image/rebuild-image": ("image", {"use": "fsq-image", **FSQ_IMAGE}),
+    "audio/rebuild-mel": ("audio", {"use": "fsq-audio", **FSQ_AUDIO}),
+}
+"""Heads that make again what an encoder reads."""
+
+
 def spec_with(component: Any, options: dict[str, Any]) -> dict[str, Any]:
     """A model of three modalities and several tasks in which the component has its place."""
     use = {"use": component.full_name, **options}
+    codes = component.kind == "vocabulary" and component.modality != "text"
     spec: dict[str, Any] = {
         "mmkit": 1,
         "modalities": {
             "image": {"encoder": {"use": "cnn", "image_size": 8, "channels": [6]}, "adapter": "linear"},
             "audio": {"encoder": {"use": "log-mel", "n_mels": 8, "hop_ms": 40}, "adapter": "linear"},
-            "text": {"adapter": use if component.kind == "vocabulary" else CHARACTERS},
+            "text": {"adapter": use if component.kind == "vocabulary" and not codes else CHARACTERS},
         },
         "backbone": use if component.kind == "backbone" else {"use": "lstm", "embedding_dim": 10, "hidden_dim": 8},
         "tasks": {
@@ -133,7 +155,20 @@ def spec_with(component: Any, options: dict[str, Any]) -> dict[str, Any]:
             spec["modalities"][component.modality]["encoder"] = use
     if component.kind == "adapter":
         spec["modalities"]["image"]["adapter"] = spec["modalities"]["audio"]["adapter"] = use
-    if component.kind == "head":
+    if codes:
+        spec["modalities"]["coded"] = {"adapter": use}
+        spec["tasks"]["write"] = {"input": "a{text}", "output": "{coded}", "head": "generate"}
+        spec["tasks"]["read"] = {"input": "{coded}{text}", "output": "{label}", "head": {"use": "classify", "labels": ["x", "y"]}}  # fmt: skip
+    if component.full_name in REBUILT:
+        name, encoder = REBUILT[component.full_name]
+        spec["modalities"][name]["encoder"] = encoder
+        spec["tasks"]["tested"] = {
+            "input": f"{{{name}}}",
+            "output": f"{{{name}}}",
+            "reads": f"{name}.encoder",
+            "head": use,
+        }
+    elif component.kind == "head":
         spec["tasks"]["tested"] = {"input": "{image}{text}{audio}", "output": "{target}", "head": use}
     generates = component.kind != "backbone" or (component.generates and not options.get("bidirectional"))
     if generates:
@@ -152,7 +187,26 @@ def row_of(spec: dict[str, Any], seed: int) -> dict[str, Any]:
     row = {name: RAW[name](seed) for name in ("image", "audio", "text")}
     head = str(spec["tasks"].get("tested", {}).get("head"))
     target = 0.5 * seed if "regress" in head else png(seed) if "flow" in head else "xy"[seed % 2]
-    return {**row, "other": RAW["text"](seed + 1), "label": "xy"[seed % 2], "target": target}
+    coded = row["image" if "image" in str(spec["modalities"].get("coded")) else "audio"]
+    return {**row, "coded": coded, "other": RAW["text"](seed + 1), "label": "xy"[seed % 2], "target": target}
+
+
+@pytest.fixture(scope="module")
+def codecs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of tokenizers of pictures and sounds with random weights: image, audio, janus."""
+    from transformers import JanusVQVAE, JanusVQVAEConfig
+
+    folder = tmp_path_factory.mktemp("codecs")
+    heads = {
+        "image": {"use": "rebuild-image", "channels": [6]},
+        "audio": {"use": "rebuild-mel", "dim": 16, "layers": 1},
+    }
+    for name, encoder in REBUILT.values():
+        task = {"input": f"{{{name}}}", "output": f"{{{name}}}", "head": heads[name]}
+        spec = {"mmkit": 1, "modalities": {name: {"encoder": encoder}}, "tasks": {"rebuild": task}}
+        mmkit.build(spec, seed=0).save(folder / name)
+    JanusVQVAE(JanusVQVAEConfig(**JANUS)).save_pretrained(folder / "janus")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -220,12 +274,15 @@ def compare(model: mmkit.Model, spec: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize(("component", "options"), CASES)
-def test_a_sample_is_the_same_alone_and_in_mixed_batches(component: Any, options: Any, tokenizer: Path) -> None:
+def test_a_sample_is_the_same_alone_and_in_mixed_batches(
+    component: Any, options: Any, tokenizer: Path, codecs: Path
+) -> None:
     name = f"{component.kind} {component.full_name}"
     assert options is not None, f"{name} is not tested: say in SMALL how to build a small one"
     assert component.kind != "encoder" or component.modality in RAW, f"{name}: RAW has no {component.modality!r}"
-    if "path" in options:
-        options = {**options, "path": str(tokenizer)}
+    places = {"path": tokenizer if component.name == "tokenizer" else codecs / "janus"}
+    places |= {"codec": codecs / component.modality}
+    options = {name: str(places.get(name, "")) if name in places else value for name, value in options.items()}
     spec = spec_with(component, options)
     assert compare(build(spec), spec) > 100
 

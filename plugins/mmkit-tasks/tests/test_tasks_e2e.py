@@ -73,5 +73,6 @@ def test_listing_the_plugin_imports_no_torch() -> None:
         "print(sorted(c.name for c in p.mmkit_components()), 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    names = ["classify", "contrastive", "ctc", "generate", "linear", "mlp", "pool", "regress", "resampler", "stack"]
+    names = ["classify", "codebook-use", "contrastive", "ctc", "flow", "generate", "judged", "linear", "mlp", "pool"]
+    names += ["regress", "resampler", "stack"]
     assert out.strip() == f"{names} False"
