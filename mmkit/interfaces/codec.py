@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Protocol, final, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -114,15 +115,15 @@ class CodeLayout:
             MmkitError: an id that cannot stand where it does.
         """
         plain = [i for i in ids if i < self.size - 2]
-        of = [[i - k * self.block for i in plain[k :: self.codebooks]] for k in range(self.codebooks)]
+        late = self.pattern == "delay"
         steps = len(plain) // self.codebooks
-        if self.pattern == "delay":
-            of = [row[k:steps] for k, row in enumerate(of)]
-        count = max(0, min(len(row) for row in of)) if self.pattern == "delay" else steps
-        rows = [list(row) for row in zip(*(row[:count] for row in of), strict=True)]
-        if self.pattern == "delay":
-            end = next((at for at, row in enumerate(rows) if row[0] == self.codes), len(rows))
-            rows = rows[:end]
+        of = [
+            [i - k * self.block for i in plain[k : steps * self.codebooks : self.codebooks]][k * late :]
+            for k in range(self.codebooks)
+        ]
+        rows = [list(row) for row in zip(*of, strict=False)]  # of codebooks that come later some codes may be missing
+        if late:
+            rows = list(takewhile(lambda row: row[0] != self.codes, rows))
         for at, row in enumerate(rows):
             for k, number in enumerate(row):
                 if not 0 <= number < self.codes:
@@ -253,10 +254,14 @@ class Codec(VocabularyAdapter):
     @final
     def decode(self, ids: Sequence[int]) -> Any:
         """``restore`` of the whole frames."""
-        rows = self.layout.frames(ids)
-        return self.restore(torch.tensor(rows, dtype=torch.int64).reshape(len(rows), self.layout.codebooks))
+        return restored(self, self.layout.frames(ids))
 
     @final
     def allowed(self, ids: Sequence[int]) -> tuple[range, ...]:
         """By the layout."""
         return self.layout.allowed(ids)
+
+
+def restored(codec: Codec, frames: Sequence[Sequence[int]]) -> Any:
+    """The value of some frames, as ``CodeLayout.frames`` gives them."""
+    return codec.restore(torch.tensor(frames, dtype=torch.int64).reshape(len(frames), codec.layout.codebooks))

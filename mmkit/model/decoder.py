@@ -1,7 +1,7 @@
 """Decoding loops over a backbone's ``prefill`` and ``step``, limited to the ids that may stand in each place."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ class Decoder:
         return logits
 
     def _legal(
-        self, logits: Float[Tensor, "items size"], written: Sequence[Sequence[int]]
+        self, logits: Float[Tensor, "items size"], written: Iterable[Sequence[int]]
     ) -> Float[Tensor, "items size"]:
         """Minus infinity for ids that may not follow what each item has written."""
         if self.grammar is None:
@@ -131,9 +131,7 @@ class Decoder:
         """The next ids of every item, one a stream; a stream knows what the ones before it chose, by the grammar alone."""
         chosen: list[list[int]] = [[] for _ in written]
         for _ in range(self.streams):
-            legal = logits
-            if self.grammar is not None:
-                legal = self._legal(logits, [[*ids, *new] for ids, new in zip(written, chosen, strict=True)])
+            legal = self._legal(logits, ([*ids, *new] for ids, new in zip(written, chosen, strict=True)))
             if options["temperature"]:
                 ids = draw(legal.log_softmax(-1).cpu(), options, generators).tolist()
             else:
@@ -159,7 +157,7 @@ class Decoder:
         beams: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(items)]
         finished: list[list[tuple[float, list[int], bool]]] = [[] for _ in range(items)]
         for length in range(1, most + 1):
-            written = [ids for hypotheses in beams for ids in hypotheses]
+            written = (ids for hypotheses in beams for ids in hypotheses)
             scores = self._legal(self._logits(state, last), written).log_softmax(-1).view(items, width, -1)
             size = scores.shape[-1]
             best, flat = (totals[..., None] + scores).view(items, -1).topk(min(2 * width, width * size))

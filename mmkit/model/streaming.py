@@ -9,6 +9,7 @@ import torch
 
 from mmkit.errors import MmkitError
 from mmkit.interfaces import Codec, VocabularyAdapter
+from mmkit.interfaces.codec import restored
 from mmkit.model.batch import pack
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def stream(
         if chosen["beams"] > 1:
             raise MmkitError("beams > 1 cannot be streamed: which text wins is known at the end; use predict")
         modality = model.plan.tasks[task].output_modality or ""
-        pieces = _Pieces.of(decoder.vocabulary)
+        vocabulary = decoder.vocabulary
+        pieces = _Frames(vocabulary) if isinstance(vocabulary, Codec) else _Texts(vocabulary)
         for (ids,) in decoder.steps(prompt, chosen):
             for value in pieces.new(ids):
                 yield Piece(modality, value)
@@ -64,38 +66,32 @@ def stream(
         model.train(was)
 
 
-class _Pieces:
-    """Text: what a longer decoding adds to a shorter one."""
+class _Texts:
+    """What a longer decoding adds to a shorter one; of values that are no text, nothing until they are whole."""
 
     def __init__(self, vocabulary: VocabularyAdapter) -> None:
         self.vocabulary, self.given = vocabulary, ""
+        self.grows = isinstance(vocabulary.decode([]), str)
 
-    @staticmethod
-    def of(vocabulary: VocabularyAdapter) -> "_Pieces":
-        """As its values are."""
-        return _Frames(vocabulary) if isinstance(vocabulary, Codec) else _Pieces(vocabulary)
-
-    def new(self, ids: list[int]) -> Iterator[Any]:
+    def new(self, ids: list[int]) -> Iterator[str]:
         """What these ids add; a letter of several ids waits until it is whole."""
-        text = self.vocabulary.decode(ids)
-        longer = isinstance(text, str) and len(text) > len(self.given) and text.startswith(self.given)
-        if longer and not text.endswith("\ufffd"):
+        text = self.vocabulary.decode(ids) if self.grows else ""
+        if len(text) > len(self.given) and text.startswith(self.given) and not text.endswith("\ufffd"):
             yield text[len(self.given) :]
             self.given = text
 
     def rest(self, ids: list[int]) -> Any:
         """What was held back."""
         value = self.vocabulary.decode(ids)
-        return value[len(self.given) :] if isinstance(value, str) else value
+        return value[len(self.given) :] if self.grows else value
 
 
-class _Frames(_Pieces):
+class _Frames:
     """Codes: whole rows of a picture, chunks of a sound."""
 
-    def __init__(self, vocabulary: Codec) -> None:
-        self.codec, self.done = vocabulary, 0
-        seconds = vocabulary.frame_rate or 0.0
-        self.unit = vocabulary.grid[1] if vocabulary.grid else max(1, round(seconds * CHUNK_SECONDS))
+    def __init__(self, codec: Codec) -> None:
+        self.codec, self.done = codec, 0
+        self.unit = codec.grid[1] if codec.grid else max(1, round((codec.frame_rate or 0.0) * CHUNK_SECONDS))
 
     def new(self, ids: list[int]) -> Iterator[Any]:
         """Every whole unit."""
@@ -105,14 +101,9 @@ class _Frames(_Pieces):
         while len(frames) >= self.done + self.unit:
             self.done += self.unit
             first = 0 if self.codec.grid else self.done - self.unit
-            yield self._restored(frames[first : self.done])
+            yield restored(self.codec, frames[first : self.done])
 
     def rest(self, ids: list[int]) -> Any:
         """The whole picture, or the end of the sound."""
         frames = self.codec.layout.frames(ids)
-        return self._restored(frames if self.codec.grid else frames[self.done :])
-
-    def _restored(self, frames: list[list[int]]) -> Any:
-        return self.codec.restore(
-            torch.tensor(frames, dtype=torch.int64).reshape(len(frames), self.codec.layout.codebooks)
-        )
+        return restored(self.codec, frames if self.codec.grid else frames[self.done :])

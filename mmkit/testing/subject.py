@@ -162,8 +162,8 @@ class AdapterSubject(Subject):
         return (placed(Ragged.of(inputs), to),)
 
 
-class VocabularySubject(Subject):
-    """Raw values become ids."""
+class WrittenSubject(Subject):
+    """Raw values are encoded; a sub-class says into what."""
 
     @cached_property
     def raws(self) -> list[Any]:
@@ -178,28 +178,18 @@ class VocabularySubject(Subject):
     def arguments(self, inputs: Sequence[Any], to: Place = None) -> tuple[Any, ...]:
         """Raw values."""
         return tuple(inputs)
+
+
+class VocabularySubject(WrittenSubject):
+    """Raw values become ids."""
 
     def call(self, module: Any, arguments: Sequence[Any]) -> Ragged:
         """Ids."""
         return Ragged.of([torch.tensor(module.encode(raw), dtype=torch.int64) for raw in arguments])
 
 
-class ContinuousSubject(Subject):
+class ContinuousSubject(WrittenSubject):
     """Raw values become vectors."""
-
-    @cached_property
-    def raws(self) -> list[Any]:
-        """Legal raw values, at least three."""
-        return _three(self.values("raws") or [_example(self.built)])
-
-    @cached_property
-    def inputs(self) -> list[Any]:
-        """Raw values."""
-        return self.raws
-
-    def arguments(self, inputs: Sequence[Any], to: Place = None) -> tuple[Any, ...]:
-        """Raw values."""
-        return tuple(inputs)
 
     def call(self, module: Any, arguments: Sequence[Any]) -> Ragged:
         """Vectors."""

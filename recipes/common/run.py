@@ -61,14 +61,27 @@ def run(
     return given
 
 
-def link(name: str, data: Path, weights: Sequence[Path] = ()) -> None:
-    """Show the cache beside the specs, as ``data`` and ``weights``, so that they need no path of this machine."""
+def link(name: str, data: Path, weights: Sequence[Path] = (), codec: Path | None = None) -> None:
+    """Show the cache beside the specs, as ``data`` and ``weights``, so that they need no path of this machine; and the folder
+    of another recipe's model as ``codec``."""
     wanted = {"data": data, **({"weights": cache_root() / "weights"} if weights else {})}
+    wanted |= {"codec": codec} if codec is not None else {}
     for shown, target in wanted.items():
         path = RECIPES / name / shown
         if path.is_symlink():
             path.unlink()
         path.symlink_to(target.resolve(), target_is_directory=True)
+
+
+def folder_of(name: str, data: Callable[[], Path]) -> Path:
+    """The folder of another recipe's model, which is trained where it is not there, on what ``data`` then gives."""
+    folder = Path("runs") / name / "spec-0"
+    if not (folder / "spec.json").is_file():
+        import mmkit
+
+        link(name, data())
+        mmkit.train(RECIPES / name / "spec.yaml", output=folder, seed=0)
+    return folder
 
 
 def use_all_cores() -> int:

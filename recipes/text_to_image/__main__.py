@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from recipes import image_classification, image_tokens
 from recipes.common.cache import made_once, recipe_folder, write_json
-from recipes.common.run import RECIPES, link, use_all_cores
+from recipes.common.run import RECIPES, folder_of, link, use_all_cores
 from recipes.image_classification import prepare
+from recipes.image_tokens import prepare as image_tokens
 from recipes.text_to_image.judge import LABELS, TASK, drawn, judged, real_pictures, sheet
 
 NAME, SPECS = "text_to_image", ("spec.yaml", "flow.yaml")
@@ -31,26 +31,10 @@ def main() -> None:
     options = parser.parse_args()
     data = made_once(recipe_folder(prepare.NAME), prepare.VERSION, prepare.make)[0]
     use_all_cores()
-    classifier = _trained(image_classification, data)
-    if "spec.yaml" in options.only:
-        codec = RECIPES / NAME / "codec"
-        codec.unlink(missing_ok=True)
-        codec.symlink_to(_trained(image_tokens, data).resolve(), target_is_directory=True)
-    link(NAME, data)
+    classifier = folder_of(prepare.NAME, lambda: data)
+    link(NAME, data, codec=folder_of(image_tokens.NAME, lambda: data) if "spec.yaml" in options.only else None)
     for spec in options.only:
         _run(spec, classifier, data, options)
-
-
-def _trained(recipe: Any, data: Path) -> Path:
-    """The folder of another recipe's model of Fashion-MNIST, which is trained where it is not there."""
-    name = recipe.__name__.rpartition(".")[2]
-    folder = Path("runs") / name / "spec-0"
-    if not (folder / "spec.json").is_file():
-        import mmkit
-
-        link(name, data)
-        mmkit.train(RECIPES / name / "spec.yaml", output=folder, seed=0)
-    return folder
 
 
 def _run(spec: str, judge: Path, data: Path, options: argparse.Namespace) -> None:

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes import speech_tokens
 from recipes.common.cache import made_once, recipe_folder, write_json
 from recipes.common.errors import RecipeError
-from recipes.common.run import RECIPES, link, use_all_cores
+from recipes.common.run import RECIPES, folder_of, link, use_all_cores
 from recipes.common.weights import whisper_tiny_en
-from recipes.speech_tokens import prepare as codec_prepare
+from recipes.speech_tokens import prepare as speech_tokens
 from recipes.text_to_speech import prepare
 from recipes.text_to_speech.judge import TASK, look
 from recipes.text_to_speech.prepare import NAME
@@ -35,23 +34,12 @@ def main() -> None:
     except RecipeError as error:
         raise SystemExit(f"{NAME}: {error}") from None
     use_all_cores()
-    codec = RECIPES / NAME / "codec"
-    codec.unlink(missing_ok=True)
-    codec.symlink_to(_codec().resolve(), target_is_directory=True)
-    link(NAME, data)
+    link(NAME, data, codec=folder_of(speech_tokens.NAME, _codec_data))
     _print(_run(data, options))
 
 
-def _codec() -> Path:
-    """The folder of the trained tokenizer, which is trained where it is not there."""
-    name = speech_tokens.__name__.rpartition(".")[2]
-    folder = Path("runs") / name / "spec-0"
-    if not (folder / "spec.json").is_file():
-        import mmkit
-
-        link(name, made_once(recipe_folder(name), codec_prepare.VERSION, codec_prepare.make)[0])
-        mmkit.train(RECIPES / name / SPEC, output=folder, seed=0)
-    return folder
+def _codec_data() -> Path:
+    return made_once(recipe_folder(speech_tokens.NAME), speech_tokens.VERSION, speech_tokens.make)[0]
 
 
 def _run(data: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -102,3 +102,16 @@ def test_a_column_twice_is_refused(make: Any) -> None:
     with pytest.raises(mmkit.SpecError) as caught:
         make("{picture} {picture}")
     assert "tasks.tell.output: the output names a column twice: '{picture} {picture}'" in str(caught.value)
+
+
+def test_an_output_of_several_parts_is_streamed_whole(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is in it is restored once, not at every step."""
+    model, calls = make(), []
+    codec = model.vocabularies["tell.output"].vocabularies["picture"]
+    restore = codec.restore
+    monkeypatch.setattr(codec, "restore", lambda codes: (calls.append(1), restore(codes))[1])
+    (piece,) = model.stream("tell", STORIES[0], temperature=2.0, seed=1)
+    drawn = sum("picture" in value for value in piece.value)
+    assert len(calls) == drawn
+    assert piece.last
+    assert piece.value == model.predict("tell", STORIES[0], temperature=2.0, seed=1)

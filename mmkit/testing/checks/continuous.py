@@ -1,15 +1,13 @@
 """Raw values ⇄ vectors."""
 
 import pickle
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmkit.interfaces import Fittable, HasAssets
-from mmkit.testing.check import NotApplicable, check, require
+from mmkit.testing.check import check, require
+from mmkit.testing.checks.vocabulary import from_assets, short
 from mmkit.testing.subject import ContinuousSubject, Subject
 from mmkit.testing.worker import elsewhere, vectors
 
@@ -23,9 +21,9 @@ def vectors_have_the_promised_shape(subject: Subject) -> None:
     assert isinstance(subject, ContinuousSubject)
     for raw, got in zip(subject.raws, _encoded(subject, subject.built), strict=True):
         wanted = [subject.built.length, subject.built.dim]
-        require(list(got.shape) == wanted, f"{_short(raw)}: the shape is {list(got.shape)}, promised was {wanted}")
-        require(got.dtype == torch.float32, f"{_short(raw)}: the vectors are {got.dtype}")
-        require(bool(got.isfinite().all()), f"{_short(raw)}: not all numbers are finite")
+        require(list(got.shape) == wanted, f"{short(raw)}: the shape is {list(got.shape)}, promised was {wanted}")
+        require(got.dtype == torch.float32, f"{short(raw)}: the vectors are {got.dtype}")
+        require(bool(got.isfinite().all()), f"{short(raw)}: not all numbers are finite")
 
 
 @check("silver", _CONTINUOUS, "scale the numbers to about -1 … 1")
@@ -43,7 +41,7 @@ def decode_undoes_encode_of_vectors(subject: Subject) -> None:
     for raw, encoded in zip(subject.raws, _encoded(subject, subject.built), strict=True):
         got = subject.built.decode(encoded)
         same = subject.case.same(got, raw) if subject.case.same else got == raw
-        require(bool(same), f"{_short(raw)} became {_short(got)}")
+        require(bool(same), f"{short(raw)} became {short(got)}")
 
 
 @check("bronze", _CONTINUOUS, "clamp in decode: a head may give any number")
@@ -71,15 +69,8 @@ def continuous_adapter_travels(subject: Subject) -> None:
 def continuous_assets_round_trip(subject: Subject) -> None:
     """Built again from its saved files it gives the same vectors."""
     assert isinstance(subject, ContinuousSubject)
-    made: Any = subject.built
-    if not isinstance(made, HasAssets):
-        require(not isinstance(made, Fittable), "it learns from data and has no save_assets")
-        raise NotApplicable("it needs no files")
-    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
-        made.save_assets(Path(name))
-        again = subject.build(assets=Path(name), load_weights=False)
-    require(not isinstance(again, Fittable) or again.fitted, "built from its files it is not fitted")
-    require(_equal(_encoded(subject, again), _encoded(subject, made)), "the vectors are other ones")
+    again = from_assets(subject)
+    require(_equal(_encoded(subject, again), _encoded(subject, subject.built)), "the vectors are other ones")
 
 
 def _encoded(subject: ContinuousSubject, made: Any) -> list[Tensor]:
@@ -88,8 +79,3 @@ def _encoded(subject: ContinuousSubject, made: Any) -> list[Tensor]:
 
 def _equal(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:77]}..."

@@ -11,7 +11,7 @@ from typing import Any
 from mmkit.errors import SampleError
 from mmkit.interfaces import Fittable, Grammar, HasAssets
 from mmkit.testing.check import NotApplicable, check, require
-from mmkit.testing.subject import Subject, VocabularySubject
+from mmkit.testing.subject import Subject, VocabularySubject, WrittenSubject
 from mmkit.testing.worker import elsewhere, ids
 
 _VOCABULARY = ("vocabulary",)
@@ -41,7 +41,7 @@ def decode_undoes_encode(subject: Subject) -> None:
     assert isinstance(subject, VocabularySubject)
     for raw in subject.raws:
         got = subject.built.decode(subject.built.encode(raw))
-        require(_same(subject, got, raw), f"{_short(raw)} became {_short(got)}")
+        require(_same(subject, got, raw), f"{short(raw)} became {short(got)}")
 
 
 @check("silver", _VOCABULARY, "skip begin and end in decode")
@@ -52,7 +52,7 @@ def begin_and_end_are_not_decoded(subject: Subject) -> None:
     for raw in subject.raws:
         plain = made.encode(raw)
         got, wanted = made.decode([made.begin_id, *plain, made.end_id]), made.decode(plain)
-        require(_same(subject, got, wanted), f"{_short(wanted)} became {_short(got)}")
+        require(_same(subject, got, wanted), f"{short(wanted)} became {short(got)}")
 
 
 @check("bronze", _VOCABULARY, "encode text with special tokens switched off: user text is never structure")
@@ -91,14 +91,7 @@ def vocabulary_travels(subject: Subject) -> None:
 def assets_round_trip(subject: Subject) -> None:
     """Built again from its saved files it gives the same ids."""
     assert isinstance(subject, VocabularySubject)
-    made: Any = subject.built
-    if not isinstance(made, HasAssets):
-        require(not isinstance(made, Fittable), "it learns from data and has no save_assets")
-        raise NotApplicable("it needs no files")
-    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
-        made.save_assets(Path(name))
-        again = subject.build(assets=Path(name), load_weights=False)
-    require(not isinstance(again, Fittable) or again.fitted, "built from its files it is not fitted")
+    again = from_assets(subject)
     require(_ids(again, subject.raws) == _ids(subject.built, subject.raws), "the ids are other ones")
 
 
@@ -149,6 +142,19 @@ def _walk(made: Any, draw: random.Random) -> list[int]:
     return ids
 
 
+def from_assets(subject: WrittenSubject) -> Any:
+    """The component built again from its saved files."""
+    made: Any = subject.built
+    if not isinstance(made, HasAssets):
+        require(not isinstance(made, Fittable), "it learns from data and has no save_assets")
+        raise NotApplicable("it needs no files")
+    with tempfile.TemporaryDirectory(dir=subject.folder) as name:
+        made.save_assets(Path(name))
+        again = subject.build(assets=Path(name), load_weights=False)
+    require(not isinstance(again, Fittable) or again.fitted, "built from its files it is not fitted")
+    return again
+
+
 def _ids(made: Any, raws: Sequence[Any]) -> list[list[int]]:
     return [list(made.encode(raw)) for raw in raws]
 
@@ -157,6 +163,7 @@ def _same(subject: Subject, got: Any, wanted: Any) -> bool:
     return bool(subject.case.same(got, wanted) if subject.case.same else got == wanted)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """As messages show a value."""
     text = repr(value)
     return text if len(text) < 80 else f"{text[:77]}..."

@@ -13,6 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils.hub import cached_file
 
 from mmkit import PluginError
+from mmkit_image.hf_files import first_line
 from mmkit_image.weights import by_name
 
 MODELS: Mapping[str, type[PreTrainedModel]] = {"emu3_vqgan": Emu3VQVAE, "janus_vqgan": JanusVQVAE}
@@ -45,7 +46,7 @@ def tokenizer_config(source: Path | str) -> PreTrainedConfig:
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[kind](**{k: v for k, v in fields.items() if k != "model_type"})
     except Exception as error:
-        raise PluginError(f"{str(source)!r}: its config is refused by transformers ({_line(error)})") from None
+        raise PluginError(f"{str(source)!r}: its config is refused by transformers ({first_line(error)})") from None
     return config
 
 
@@ -95,7 +96,7 @@ def _file(source: Path | str, name: str) -> Path | None:
     try:
         found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
     except Exception as error:
-        raise PluginError(f"{name} of {source!r} cannot be fetched from the hub ({_line(error)})") from None
+        raise PluginError(f"{name} of {source!r} cannot be fetched from the hub ({first_line(error)})") from None
     return Path(found) if found else None
 
 
@@ -103,7 +104,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise PluginError(f"{str(path)!r} is no JSON object ({_line(error)})") from None
+        raise PluginError(f"{str(path)!r} is no JSON object ({first_line(error)})") from None
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -113,10 +114,5 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             wanted = [name for name in names if _PART in name] or names
             read = {name: file.get_tensor(name) for name in wanted}
     except Exception as error:
-        raise PluginError(f"{str(path)!r} is not a readable safetensors file ({_line(error)})") from None
+        raise PluginError(f"{str(path)!r} is not a readable safetensors file ({first_line(error)})") from None
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in read.items()}
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

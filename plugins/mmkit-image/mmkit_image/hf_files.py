@@ -31,7 +31,7 @@ def load_config(source: Path | str | None, config: dict[str, Any] | None) -> Pre
     except PluginError:
         raise
     except Exception as error:
-        raise PluginError(f"the config of {str(source)!r} cannot be read ({_first_line(error)})") from None
+        raise PluginError(f"the config of {str(source)!r} cannot be read ({first_line(error)})") from None
 
 
 def _from_mapping(config: dict[str, Any]) -> PreTrainedConfig:
@@ -47,7 +47,7 @@ def _from_mapping(config: dict[str, Any]) -> PreTrainedConfig:
     try:
         return AutoConfig.for_model(**config)
     except Exception as error:
-        raise PluginError(f"config of {kind!r} is refused by transformers ({_first_line(error)})") from None
+        raise PluginError(f"config of {kind!r} is refused by transformers ({first_line(error)})") from None
 
 
 def _nearest(got: str, allowed: list[str]) -> str:
@@ -78,7 +78,7 @@ def load_model(source: Path | str, config: PreTrainedConfig, pooled: bool) -> to
             output_loading_info=True,
         )
     except Exception as error:
-        raise PluginError(f"the weights of {str(source)!r} cannot be read ({_first_line(error)})") from None
+        raise PluginError(f"the weights of {str(source)!r} cannot be read ({first_line(error)})") from None
     missing = sorted(k for k in report["missing_keys"] if pooled or not k.startswith(_UNPOOLED))
     if missing:
         raise PluginError(
@@ -88,7 +88,8 @@ def load_model(source: Path | str, config: PreTrainedConfig, pooled: bool) -> to
     return model
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Kind and first line of what a library said."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
@@ -131,7 +132,7 @@ def _read(source: Path | str | None) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text("utf-8")))
     except ValueError as error:
-        raise PluginError(f"{str(path)!r} is no JSON object ({_first_line(error)})") from None
+        raise PluginError(f"{str(path)!r} is no JSON object ({first_line(error)})") from None
 
 
 def _mapping(size: Any) -> dict[str, int]:
