@@ -15,6 +15,7 @@ from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
 from mmkit.cli.prediction import Predictor, Write, homeless, write_answers
 from mmkit.cli.rows import from_file, from_text
+from mmkit.cli.streamed import write_pieces
 from mmkit.cli.words import in_words
 from mmkit.errors import MmkitError, nearest
 
@@ -58,6 +59,7 @@ def predict(
     ] = "local",
     workers: Workers = None,
     device: Device = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print one row's answer as it comes into being.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that the head says, for scripts.")] = False,
 ) -> None:
     """Predict one row or many.
@@ -65,11 +67,14 @@ def predict(
     Columns and decoding options are options, too: `mmkit predict DIR --task caption --image cat.png --beams 4`
     """
     from mmkit.cli.progress import bars
-    from mmkit.model.rendering import Files
 
     free: dict[str, str] = context.meta[META]
     chosen = engines.Engine(engine, workers, batch_size, device)
     chosen.check(rows, row)
+    if stream and (rows or output):
+        raise MmkitError(
+            f"--stream prints the answer to one row; --{'rows' if rows else 'output'} cannot stand beside it"
+        )
     given = from_text(row)
     many = None if rows is None else from_file(rows)
     with bars() as shown:
@@ -78,13 +83,9 @@ def predict(
         task = _task(model, task)
         columns, options = sort_out(model, task, free)
         if many is None:
-            given |= columns
-            _complete(model, task, given)
-            shown.wait("predicting")
-            result = Files(out or Path(), task).saved(model.predict(task, given, **options))
+            _complete(model, task, given | columns)
     if many is None:
-        with _writer(output) as write:
-            write(to_json({"prediction": result}) if as_json else in_words(result))
+        _one(model, task, given | columns, options, out or Path(), output, stream, as_json)
         return
     if columns:
         raise MmkitError(f"--rows takes its columns from the file; --{next(iter(columns))} cannot stand beside it")
@@ -93,6 +94,31 @@ def predict(
     answers = chosen.answers(predictor, folder, rows, many[0])
     with closing(answers), _writer(output) as write, bars(output is not None or not sys.stdout.isatty()) as shown:
         write_answers(answers, many[1], skip_bad, write, shown)
+
+
+def _one(
+    model: "Model",
+    task: str,
+    row: Mapping[str, Any],
+    options: Mapping[str, Any],
+    folder: Path,
+    output: Path | None,
+    stream: bool,
+    as_json: bool,
+) -> None:
+    """Predict one row and print the answer; its files go into ``folder``."""
+    from mmkit.cli.progress import bars
+    from mmkit.model.rendering import Files
+
+    files = Files(folder, task)
+    if stream:
+        write_pieces(model.stream(task, row, **options), files, as_json)
+        return
+    with bars() as shown:
+        shown.wait("predicting")
+        result = files.saved(model.predict(task, row, **options))
+    with _writer(output) as write:
+        write(to_json({"prediction": result}) if as_json else in_words(result))
 
 
 def _files(model: "Model", task: str, out: Path | None) -> "Files | None":

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmkit import __version__
@@ -20,6 +19,7 @@ from mmkit.interfaces import HasAssets
 from mmkit.model.folder import dump_json, read_json, read_manifest, recover, verify_sums, write_folder
 from mmkit.model.lora import attach, from_records, records, state_to_save
 from mmkit.model.model import Model
+from mmkit.model.tensor_file import aligned, write_tensors
 from mmkit.registry.registry import Registry
 from mmkit.wiring.construct import construct
 from mmkit.wiring.empty import empty_weights
@@ -28,8 +28,6 @@ from mmkit.wiring.planner import plan
 
 FORMAT = 1
 LORA = "lora.json"  # adapters kept apart
-ALIGNMENT = 64
-"""Bytes: of torch's allocator for CPUs."""
 MAX_HEADER = 8 * 1024 * 1024
 
 
@@ -49,7 +47,7 @@ def write_model(model: Model, folder: Path, final: Path, merged: bool = True) ->
         merged: fold the adapters that are to be merged into the weights; False keeps the model as it trains.
     """
     tensors, aliases = unique(state_to_save(model, merged))
-    save_file(tensors, folder / "model.safetensors", metadata={"aliases": json.dumps(aliases)})
+    write_tensors(tensors, folder / "model.safetensors", {"aliases": json.dumps(aliases)})
     placed = model.plan.placed()
     versions = {r.name: {"distribution": r.distribution, "version": r.version} for r in discover().reports}
     used = sorted({p.component.plugin for p in placed})
@@ -168,12 +166,6 @@ def _assign(model: Model, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the spec: missing {missing[:5]}, unexpected {unexpected[:5]}")
     for alias, name in aliases.items():
         _tie(model, alias, name)
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """The tensor where torch itself would have put it. One mapped from a file lies anywhere, and some kernels of some processors
-    (MKL's matrix-vector products on AMD) round otherwise there: the loaded model would not answer bit for bit as the saved one."""
-    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _tie(model: nn.Module, alias: str, name: str) -> None:

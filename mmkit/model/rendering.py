@@ -93,6 +93,15 @@ class Files:
     task: str
     shown: Path | None = None
 
+    @property
+    def _stem(self) -> str:
+        return re.sub(r"[^\w.-]", "_", self.task)
+
+    def free(self) -> int:
+        """The first number that no file has."""
+        taken = {path.name.partition(".")[0] for path in self.folder.glob(f"{self._stem}-*")}
+        return next(n for n in range(1, len(taken) + 2) if f"{self._stem}-{n}" not in taken)
+
     def saved(self, value: Any, number: int | None = None) -> Any:
         """The value with paths in place of what is in files now.
 
@@ -105,10 +114,7 @@ class Files:
         if is_plain(value):
             return value
         self.folder.mkdir(parents=True, exist_ok=True)
-        stem = re.sub(r"[^\w.-]", "_", self.task)
-        if number is None:
-            taken = {path.name.partition(".")[0] for path in self.folder.glob(f"{stem}-*")}
-            number = next(n for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
+        stem, number = self._stem, self.free() if number is None else number
         written: list[str] = []
 
         def write(suffix: str, content: bytes) -> str:

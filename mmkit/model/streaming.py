@@ -24,12 +24,14 @@ class Piece:
 
     Attributes:
         modality: of the value. value: text that follows the texts before; sound that follows the sounds before; of a grid,
-            the picture with all rows that are there so far. last: nothing follows.
+            the picture with all rows that are there so far; of the last one, None where no sound is left. last: nothing follows.
+        replaces: the value takes the place of those before, as a picture does that has more rows.
     """
 
     modality: str
     value: Any
     last: bool = False
+    replaces: bool = False
 
 
 def stream(
@@ -59,15 +61,17 @@ def stream(
         pieces = _Frames(vocabulary) if isinstance(vocabulary, Codec) else _Texts(vocabulary)
         for (ids,) in decoder.steps(prompt, chosen):
             for value in pieces.new(ids):
-                yield Piece(modality, value)
+                yield Piece(modality, value, replaces=pieces.replaces)
         say_cut(decoder, task, 1, chosen)
-        yield Piece(modality, pieces.rest(ids), last=True)
+        yield Piece(modality, pieces.rest(ids), last=True, replaces=pieces.replaces)
     finally:
         model.train(was)
 
 
 class _Texts:
     """What a longer decoding adds to a shorter one; of values that are no text, nothing until they are whole."""
+
+    replaces = False
 
     def __init__(self, vocabulary: VocabularyAdapter) -> None:
         self.vocabulary, self.given = vocabulary, ""
@@ -90,7 +94,7 @@ class _Frames:
     """Codes: whole rows of a picture, chunks of a sound."""
 
     def __init__(self, codec: Codec) -> None:
-        self.codec, self.done = codec, 0
+        self.codec, self.done, self.replaces = codec, 0, codec.grid is not None
         self.unit = codec.grid[1] if codec.grid else max(1, round((codec.frame_rate or 0.0) * CHUNK_SECONDS))
 
     def new(self, ids: list[int]) -> Iterator[Any]:
@@ -104,6 +108,7 @@ class _Frames:
             yield restored(self.codec, frames[first : self.done])
 
     def rest(self, ids: list[int]) -> Any:
-        """The whole picture, or the end of the sound."""
+        """The whole picture, or the end of the sound; None where that is there already."""
         frames = self.codec.layout.frames(ids)
-        return restored(self.codec, frames if self.codec.grid else frames[self.done :])
+        left = frames if self.codec.grid else frames[self.done :]
+        return restored(self.codec, left) if self.codec.grid or left else None

@@ -45,6 +45,26 @@ def test_a_sound_is_written_into_the_folder_that_is_named(run: Run, maker: Path)
     assert (rate, len(samples)) == (8000, len(wanted["array"]))
 
 
+def test_a_picture_that_comes_into_being_is_one_file_and_takes_no_older_ones_place(run: Run, maker: Path) -> None:
+    Path("draw-1.png").write_text("older")
+    done = run("predict", maker, "--task", "draw", "--text", "light", "--stream")
+    assert (done.code, done.out, done.err) == (0, "draw-2.png\n" * 3, "")
+    wanted = mmkit.load(maker).predict("draw", {"text": "light"})
+    with Image.open("draw-2.png") as drawn:
+        assert drawn.tobytes() == wanted.tobytes()
+    assert Path("draw-1.png").read_text() == "older"
+
+
+def test_a_sound_that_comes_into_being_is_a_file_every_half_second(run: Run, maker: Path) -> None:
+    wanted = mmkit.load(maker).predict("say", {"text": "light"})["array"]
+    done = run("predict", maker, "--task", "say", "--text", "light", "--stream", "--json")
+    pieces = [json.loads(line) for line in done.out.splitlines()]
+    assert [piece["last"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    files = [piece["piece"] for piece in pieces if piece["piece"] is not None]
+    assert files == [f"say-{number}.wav" for number in range(1, len(files) + 1)]
+    assert sum(len(soundfile.read(file)[0]) for file in files) == len(wanted)
+
+
 def test_rows_have_files_of_their_number(run: Run, maker: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "in.jsonl", [{"text": "light"}, "", {"txt": "x"}, {"text": "dark"}])
     line = ("predict", maker, "--task", "draw", "--rows", rows, "--skip-bad", "--out", "made")

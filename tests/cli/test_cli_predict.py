@@ -58,6 +58,19 @@ def test_decoding_options_reach_the_decoder(run: Run, model: Path, work: Path) -
         assert (done.code, done.out, done.err) == (0, f"{expected}\n", "")
 
 
+def test_an_answer_is_printed_as_it_comes_into_being(run: Run, model: Path, work: Path) -> None:
+    expected = mmkit.load(model).predict("caption", {"image": work / "dark.png"})
+    line = ("predict", model, "--task", "caption", "--image", work / "dark.png", "--stream")
+    done = run(*line)
+    assert (done.code, done.out, done.err) == (0, f"{expected}\n", "")
+    pieces = [json.loads(text) for text in run(*line, "--json").out.splitlines()]
+    assert "".join(piece["piece"] for piece in pieces) == expected
+    assert pieces[-1]["last"] is True
+    done = run("predict", model, "--task", "caption", "--rows", work / "rows.jsonl", "--stream")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --stream prints the answer to one row; --rows cannot stand beside it\n"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

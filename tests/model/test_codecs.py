@@ -237,12 +237,13 @@ def test_codes_are_never_cut_to_fit_a_budget(make: Any) -> None:
 def test_pieces_of_a_stream_are_the_prediction(make: Any, pattern: str) -> None:
     model = learnt(make(pattern), ["draw", "say", "name"])
     row = ROWS[2]
-    pictures = [piece.value for piece in model.stream("draw", row)]
-    assert pictures == [[0] * 3, [0] * 6, [0] * 6]
+    pictures = list(model.stream("draw", row))
+    assert [piece.value for piece in pictures] == [[0] * 3, [0] * 6, [0] * 6]
+    assert {piece.replaces for piece in pictures} == {True}
     sounds = list(model.stream("say", row))
-    assert [piece.value for piece in sounds] == [SOUNDS["dark"][0:2], SOUNDS["dark"][2:4], SOUNDS["dark"][4:6], []]
+    assert [piece.value for piece in sounds] == [SOUNDS["dark"][0:2], SOUNDS["dark"][2:4], SOUNDS["dark"][4:6], None]
     assert [piece.last for piece in sounds] == [False, False, False, True]
-    assert {piece.modality for piece in sounds} == {"sound"}
+    assert {(piece.modality, piece.replaces) for piece in sounds} == {("sound", False)}
     texts = [piece.value for piece in model.stream("name", row)]
     assert texts == ["d", "a", "r", "k", ""]
 

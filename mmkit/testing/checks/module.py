@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmkit.interfaces import HasAssets
-from mmkit.model.checkpoint import aligned, unique
+from mmkit.model.checkpoint import unique
+from mmkit.model.tensor_file import aligned
 from mmkit.testing.check import MODULES, BrokenError, NotApplicable, check, require
 from mmkit.testing.subject import Subject
 from mmkit.wiring.empty import empty_weights
