@@ -36,7 +36,7 @@ KINDS = {
     "adapter": Kind("adapter", ("num_tokens", "forward"), "Fewer tokens: means of neighbouring rows."),
     "backbone": Kind("backbone", ("Layer.sequence", "Layer.step"), "A minGRU, which reads whole sequences at once."),
     "head": Kind("head", ("read", "distribution"), "A count, by Poisson regression."),
-    "codec": Kind("vocabulary", ("encode", "decode"), "A signal as ids of its levels.", True),
+    "codec": Kind("vocabulary", ("quantize", "restore"), "A signal as ids of its levels.", True),
 }
 
 

@@ -28,7 +28,7 @@ def test_the_first_steps_can_be_pasted_also_where_a_folder_has_a_blank(
         "  pip install -e './my work/pulse[dev]'\n"
         "  pytest './my work/pulse'\n"
         "  mmkit conform mmkit-pulse\n"
-        "yours: encode and decode in my work/pulse/mmkit_pulse/codec.py\n"
+        "yours: quantize and restore in my work/pulse/mmkit_pulse/codec.py\n"
     )
     assert (tmp_path / "my work" / "pulse" / "pyproject.toml").is_file()
 
