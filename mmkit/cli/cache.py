@@ -5,7 +5,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-cache = typer.Typer(help="Features of frozen encoders that are kept on disk.", invoke_without_command=True)
+cache = typer.Typer(
+    help="Features of frozen encoders and ids of codecs that are kept on disk.", invoke_without_command=True
+)
 FolderOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="The cache folder; default: features in $MMKIT_CACHE or ~/.cache/mmkit."),

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from array import array
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
@@ -184,6 +184,13 @@ def _key(raw: Any) -> Hashable | None:
     return str(raw), found.st_size, found.st_mtime_ns
 
 
+class CodeStore(Protocol):
+    """Remembers the ids of contents beyond this process; picklable."""
+
+    def ids(self, raw: Any, make: Callable[[], list[int]]) -> list[int]:
+        """Of a content that is known, else what ``make`` gives."""
+
+
 class Codec(VocabularyAdapter):
     """A modality written as code numbers. What it needs of a network it holds frozen: ``encode`` runs in data workers.
 
@@ -199,6 +206,8 @@ class Codec(VocabularyAdapter):
     layout: CodeLayout
     grid: tuple[int, int] | None = None
     frame_rate: float | None = None
+    store: CodeStore | None = None
+    """Set while a run keeps ids on disk."""
 
     @abstractmethod
     def quantize(self, raw: Any) -> Int[Tensor, "frames codebooks"]:
@@ -242,14 +251,20 @@ class Codec(VocabularyAdapter):
         """``quantize``, laid out. Files and their bytes are remembered: later epochs do not run the network again."""
         key = _key(raw)
         if key is None:
-            return self.layout.ids(self.quantize(raw))
+            return self._made(raw)
         known = _KNOWN.setdefault(self, {})
         if key not in known:
-            ids = array("I", self.layout.ids(self.quantize(raw)))
+            ids = array("I", self._kept(raw))
             if len(known) >= REMEMBERED:
                 return ids.tolist()
             known[key] = ids
         return known[key].tolist()
+
+    def _made(self, raw: Any) -> list[int]:
+        return self.layout.ids(self.quantize(raw))
+
+    def _kept(self, raw: Any) -> list[int]:
+        return self._made(raw) if self.store is None else self.store.ids(raw, lambda: self._made(raw))
 
     @final
     def decode(self, ids: Sequence[int]) -> Any:

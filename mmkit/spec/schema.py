@@ -210,12 +210,14 @@ CacheUse = Literal["auto", "always", "never"]
 
 
 class FeatureCache(Strict):
-    """Features of frozen encoders, computed once and kept on disk for later epochs, stages, evaluations and runs."""
+    """Features of frozen encoders and ids of codecs, computed once and kept on disk for later epochs, stages, evaluations
+    and runs."""
 
     use: CacheUse = Field(
         "auto",
         description="auto: where rows come round more than once while an encoder is frozen; always: wherever an encoder "
-        "is frozen; never: not at all. `cache: true` and `cache: false` mean always and never.",
+        "is frozen; never: not at all. `cache: true` and `cache: false` mean always and never. Ids of codecs that hold a "
+        "trained network are kept unless it is never.",
     )
     size: ByteSize = Field(
         ByteSize(10 * 10**9),
@@ -271,7 +273,10 @@ class Train(Strict):
     keep: int = Field(2, gt=0, description="Checkpoints kept; an older one goes once a newer one is durable.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
     cache: Annotated[FeatureCache, BeforeValidator(_cache, json_schema_input_type=FeatureCache | CacheUse | bool)] = (
-        Field(FeatureCache(), description="Features of frozen encoders, kept on disk; or one word for its `use`.")
+        Field(
+            FeatureCache(),
+            description="Features of frozen encoders and ids of codecs, kept on disk; or one word for its `use`.",
+        )
     )
     trackers: (
         Annotated[list[Tracker], BeforeValidator(_listed, json_schema_input_type=list[Tracker] | Tracker)] | None

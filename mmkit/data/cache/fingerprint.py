@@ -1,10 +1,11 @@
-"""What tells one encoder's features from another's: everything that can change a single bit of them."""
+"""What tells one encoder's features, or one codec's ids, from another's: everything that can change a single bit of them."""
 
 import hashlib
 import inspect
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,48 @@ from packaging.requirements import InvalidRequirement, Requirement
 from mmkit.discovery.loader import discover
 from mmkit.interfaces import Encoder, HasAssets
 from mmkit.model.model import Model
+from mmkit.wiring.graph import Placed
 
 FORMAT = 1
 
 
 def facts_of(model: Model, modality: str, precision: str) -> dict[str, Any]:
-    """Everything that decides an encoder's features, beside the content of the raw value.
+    """Everything that decides an encoder's features, beside the content of the raw value: see ``facts``."""
+    placed = model.plan.modalities[modality].encoder
+    assert placed is not None
+    encoder = model.parts.encoders[modality]
+    kinds = (type(encoder), type(encoder.processor()))
+    return facts(placed, encoder, kinds, model.device.type, precision, _weights(encoder))
+
+
+def facts_of_codec(model: Model, modality: str) -> dict[str, Any]:
+    """The same of a codec's ids; its weights are among its assets."""
+    placed, codec = model.plan.modalities[modality].vocabulary, model.vocabularies[modality]
+    assert placed is not None
+    return facts(placed, codec, (type(codec),), "cpu", "fp32")
+
+
+def facts(
+    placed: Placed, component: object, kinds: Sequence[type], device: str, precision: str, weights: str = ""
+) -> dict[str, Any]:
+    """What can change a single bit of what a component makes of a content.
 
     Component, version, config; files it would save beside its weights (the processor's settings, a vocabulary); a
     digest of the weights and buffers with their types; its source files and the versions of what its plugin requires,
     since an upgrade changes results as well; device, precision and byte order.
     """
-    placed = model.plan.modalities[modality].encoder
-    assert placed is not None
-    encoder = model.parts.encoders[modality]
     report = next((r for r in discover().reports if r.name == placed.component.plugin), None)
     return {
         "format": FORMAT,
         "component": placed.component.full_name,
         "version": report.version if report else "?",
         "config": placed.config.model_dump(mode="json"),
-        "assets": _assets(encoder),
-        "weights": _weights(encoder),
-        "code": _code(encoder),
+        "assets": _assets(component),
+        "weights": weights,
+        "code": _code(kinds),
         "requires": _requires(report.distribution if report else ""),
         "torch": torch.__version__,
-        "device": model.device.type,
+        "device": device,
         "precision": precision,
         "matmul": torch.get_float32_matmul_precision(),
         "byteorder": sys.byteorder,
@@ -64,21 +81,21 @@ def _weights(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def _assets(encoder: Encoder) -> dict[str, str]:
-    if not isinstance(encoder, HasAssets):
+def _assets(component: object) -> dict[str, str]:
+    if not isinstance(component, HasAssets):
         return {}
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where) / "assets"
         folder.mkdir()
-        encoder.save_assets(folder)
+        component.save_assets(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _code(encoder: Encoder) -> str:
-    """SHA-256 of the Python files beside those of the encoder's and the processor's class."""
+def _code(kinds: Sequence[type]) -> str:
+    """SHA-256 of the Python files beside those of these classes."""
     folders = set()
-    for kind in (type(encoder), type(encoder.processor())):
+    for kind in kinds:
         try:
             folders.add(Path(inspect.getfile(kind)).parent)
         except (TypeError, OSError):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mmkit.data.cache.folder import DATA, INDEX, RECORD
 
-KINDS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+KINDS = (torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int32)
 _HEAD = struct.Struct("<32sQIII4x")
 _CHECK = struct.Struct("<Q")
 _ALIGNED = 64

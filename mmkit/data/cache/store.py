@@ -70,6 +70,33 @@ def _name(entry: "os.DirEntry[str]") -> str:
     return entry.name
 
 
+def folder_of(root: Path, facts: dict[str, Any]) -> Path:
+    """The folder of one encoder or codec.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = root / "-".join([*facts["component"].split("/"), fingerprint(facts)[:16]])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def introduce(folder: Path, info: dict[str, Any]) -> None:
+    """Say what the folder holds, and that it was used now."""
+    path = folder / INFO
+    if path.exists():
+        os.utime(path)
+    else:
+        made = folder / f"{INFO}.{os.getpid()}"
+        made.write_text(json.dumps(info, indent=1) + "\n", "utf-8")
+        made.replace(path)
+
+
+def segment_size(limit: int) -> int:
+    """Bytes after which a new segment is begun: what is cleared away goes by segments."""
+    return max(2**20, min(2**30, limit // 32))
+
+
 class EncoderCache:
     """Reads and adds to the features of one encoder, counting hits and misses.
 
@@ -86,10 +113,9 @@ class EncoderCache:
     def __init__(self, root: Path, info: dict[str, Any], limit: int, say: Callable[[str], None]) -> None:
         self.root, self.info, self.limit, self.say = root, info, limit, say
         self.name = str(info["node"])
-        self.folder = root / "-".join([*info["facts"]["component"].split("/"), fingerprint(info["facts"])[:16]])
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder_of(root, info["facts"])
         self.lock = hold(self.folder)
-        self._introduce()
+        introduce(self.folder, self.info)
         self._reader = Reader(self.folder)
         self._reader.refresh()
         self.hits = self.misses = 0
@@ -97,16 +123,6 @@ class EncoderCache:
         self.writer: SegmentWriter | None = None
         self.stopped = False
         self.named: set[Path] = set()
-
-    def _introduce(self) -> None:
-        """Say what the folder holds, and that it was used now."""
-        path = self.folder / INFO
-        if path.exists():
-            os.utime(path)
-        else:
-            made = self.folder / f"{INFO}.{os.getpid()}"
-            made.write_text(json.dumps(self.info, indent=1) + "\n", "utf-8")
-            made.replace(path)
 
     @property
     def reader(self) -> Reader:
@@ -154,13 +170,11 @@ class EncoderCache:
 
     def _segment(self, wanted: int) -> SegmentWriter:
         """The segment to write to: a new one when the last is large, or was cleared away."""
-        if self.writer and (
-            not self.writer.usable or self.writer.end + wanted > max(2**20, min(2**30, self.limit // 32))
-        ):
+        if self.writer and (not self.writer.usable or self.writer.end + wanted > segment_size(self.limit)):
             self._close_segment()
         if not self.writer:
             self.writer = SegmentWriter(self.folder)
-            self._introduce()
+            introduce(self.folder, self.info)
         return self.writer
 
     def _close_segment(self) -> None:

@@ -1,14 +1,16 @@
-"""Caches switched on for a while: which encoders, and what is said about it."""
+"""Caches switched on for a while: which encoders and codecs, and what is said about it."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmkit.data.cache.fingerprint import facts_of
+from mmkit.data.cache.codes import OpenCodes
+from mmkit.data.cache.fingerprint import facts_of, facts_of_codec
 from mmkit.data.cache.folder import default_folder
 from mmkit.data.cache.store import EncoderCache
 from mmkit.data.sources import Rows
+from mmkit.interfaces import Codec, HasAssets
 from mmkit.model.model import Model
 from mmkit.spec.schema import FeatureCache, Stage
 
@@ -33,7 +35,8 @@ def _samples(stage: Stage) -> float:
 def feature_caches(
     model: Model, modalities: Sequence[str], *, precision: str = "fp32", recur: bool = True, say: Say | None = None
 ) -> Iterator[None]:
-    """Features of these modalities' encoders come from the cache, and go into it, until the block ends.
+    """Features of these modalities' encoders come from the cache, and go into it, until the block ends. So do the ids of codecs
+    that hold a network, in every process that encodes.
 
     Args:
         modalities: those whose encoder is frozen; encoders without weights, and those whose processor is not
@@ -48,6 +51,7 @@ def feature_caches(
     wanted = settings.use == "always" or (settings.use == "auto" and recur)
     if wanted:
         opened = _opened(model, modalities, settings, precision, say)
+    codes = {} if settings.use == "never" else _opened_codes(model, settings, say)
     model.caches = {**opened}
     failed = True
     try:
@@ -58,14 +62,46 @@ def feature_caches(
             cache.close(write=not failed)
             if not failed and cache.hits + cache.misses:
                 say(cache.summary())
+        for name, kept in codes.items():
+            _codec(model, name).store = None
+            kept.close()
+            if not failed:
+                say(kept.summary(settings.size))
         model.caches = before
+
+
+def _codec(model: Model, name: str) -> Codec:
+    codec = model.vocabularies[name]
+    assert isinstance(codec, Codec)
+    return codec
+
+
+def _opened_codes(model: Model, settings: FeatureCache, say: Say) -> dict[str, OpenCodes]:
+    """Stores for the codecs that hold something trained; the others are as quick as the disk."""
+    opened = {}
+    for name, planned in model.plan.modalities.items():
+        codec, placed = model.vocabularies.get(name), planned.vocabulary
+        if placed is None or not isinstance(codec, Codec) or not isinstance(codec, HasAssets):
+            continue
+        options = placed.config.model_dump(mode="json", exclude_unset=True)
+        info = {"node": placed.node, "options": options, "facts": facts_of_codec(model, name)}
+        try:
+            opened[name] = OpenCodes(_root(settings), info, settings.size)
+        except OSError as error:
+            say(f"code cache: {placed.node}: off, {_root(settings)} cannot be written ({error.strerror or error})")
+            continue
+        codec.store = opened[name].cache
+    return opened
+
+
+def _root(settings: FeatureCache) -> Path:
+    return Path(settings.folder).expanduser().absolute() if settings.folder else default_folder()
 
 
 def _opened(
     model: Model, modalities: Sequence[str], settings: FeatureCache, precision: str, say: Say
 ) -> dict[str, EncoderCache]:
-    root = Path(settings.folder).expanduser().absolute() if settings.folder else default_folder()
-    opened = {}
+    root, opened = _root(settings), {}
     for modality in modalities:
         encoder = model.parts.encoders[modality]
         if not any(True for _ in encoder.parameters()):
