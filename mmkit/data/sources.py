@@ -1,7 +1,7 @@
 """Rows from JSONL, CSV, Parquet, folders and hub data sets, through ``datasets``."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -191,5 +191,15 @@ def raw_values(sources: Sequence[Rows], plan: Plan, modality: str) -> Iterator[A
         columns = {c for c, m in task.modality_of.items() if m == modality}
         if task.by_adapter:
             columns |= {column for column, written in task.outputs.items() if written == modality}
+        mixed = [c for c, several in task.mixed.items() if modality in several]
         for row in rows:
             yield from (row[c] for c in sorted(columns) if row.get(c) is not None)
+            for column in mixed:
+                yield from _parts(row.get(column), modality)
+
+
+def _parts(value: Any, modality: str) -> Iterator[Any]:
+    """Those of this modality in a value that is a list of parts; nothing of a bad one, which is reported where rows are read."""
+    for part in value if isinstance(value, list) else ():
+        if isinstance(part, Mapping) and part.get(modality) is not None:
+            yield part[modality]

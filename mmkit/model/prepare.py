@@ -18,6 +18,7 @@ from mmkit.model.weightless import weightless
 from mmkit.spec.template import Literal
 from mmkit.wiring.construct import Parts
 from mmkit.wiring.graph import Plan
+from mmkit.wiring.interleaved import parts_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,15 @@ class Preparer:
     def _output(self, task: str, column: str, row: Mapping[str, Any]) -> Any:
         """The value of an output column, or one that metrics want; of a modality that files hold, as one that may be opened."""
         planned, raw = self.plan.tasks[task], self._value(column, row)
+        if column in planned.mixed:
+            try:
+                parts = parts_of(raw, planned.mixed[column])
+                return [{name: self._located(name, value)} for name, value in parts]
+            except SampleError as error:
+                raise SampleError(f"column {column!r}: {error}") from None
         spelt = planned.outputs.get(column) if planned.by_adapter else None
-        typed = planned.modality_of.get(column) or self.plan.spec.tasks[task].columns.get(column, column)
+        named = self.plan.spec.tasks[task].columns.get(column, column)
+        typed = planned.modality_of.get(column) or (named if isinstance(named, str) else column)
         try:
             return self._located(spelt or typed, raw)
         except SampleError as error:

@@ -31,14 +31,14 @@ def renderer_of(value: Any) -> Renderer | None:
 
 
 def renderers_of(plan: Plan, task: str) -> dict[str, Renderer]:
-    """Output column → renderer, of those that an adapter decodes into a kind of value that plugins render."""
+    """Modality of the output → renderer, of those that an adapter decodes into a kind of value that plugins render."""
     planned, known = plan.tasks[task], {one.name: one for one in discover().renderers}
     found = {}
-    for column, name in planned.outputs.items() if planned.by_adapter else ():
-        modality = plan.modalities.get(name or "")
-        placed = modality and (modality.vocabulary or modality.continuous)
+    for name in planned.output_modalities if planned.by_adapter else ():
+        modality = plan.modalities[name]
+        placed = modality.vocabulary or modality.continuous
         if placed and placed.component.modality in known:
-            found[column] = known[placed.component.modality]
+            found[name] = known[placed.component.modality]
     return found
 
 

@@ -77,7 +77,11 @@ class Task(Strict):
         min_length=1,
         description="Node(s) the head reads; default: the backbone, else the one modality of the input.",
     )
-    columns: dict[str, str] = Field({}, description="Column → modality, where the name alone does not tell.")
+    columns: dict[str, str | Annotated[list[str], Field(min_length=1)]] = Field(
+        {},
+        description="Column → modality, where the name alone does not tell; of an output that is generated also several: its "
+        "values are then lists of parts, `[{text: …}, {image: …}]`.",
+    )
     weight: float = Field(1.0, gt=0, description="Weight of this task's loss.")
     metrics: list[ComponentUse] = Field([], description="Metrics beside those of the head.")
 

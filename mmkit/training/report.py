@@ -98,11 +98,14 @@ class Evaluation:
         said, wanted = answer(result.predictions[index]), result.references[index]
         if not several or not isinstance(wanted, Mapping):
             return rendered(said, wanted)
-        known = renderers_of(self.model.plan, task)
-        parts = [
-            _html(part, known[name]) if name in known else html.escape(_short(part)) for name, part in wanted.items()
-        ]
-        return _parts(said), "".join(f"<div>{part}</div>" for part in parts)
+        known, outputs = renderers_of(self.model.plan, task), self.model.plan.tasks[task].outputs
+        parts: list[tuple[str | None, Any]] = []
+        for column, value in wanted.items():
+            name = outputs[column]
+            mixed = [] if name is not None else [one for part in value for one in part.items()]
+            parts += mixed or [(name, value)]
+        shown = [_html(part, known[name]) if name in known else html.escape(_short(part)) for name, part in parts]
+        return _parts(said), "".join(f"<div>{part}</div>" for part in shown)
 
     def right(self, task: str, index: int) -> bool:
         """Whether the prediction is the reference; False for what is no text, number, or list or mapping of such."""

@@ -153,7 +153,7 @@ class _Constructor:
             if not task.written:
                 continue
             main = self.plan.literals or ""
-            found = {name: self.parts.vocabularies[name] for name in dict.fromkeys([main, *task.written_as.values()])}
+            found = {name: self.parts.vocabularies[name] for name in dict.fromkeys([main, *task.output_modalities])}
             odd = unfit(found)
             if odd is not None:
                 self._say(
@@ -165,7 +165,9 @@ class _Constructor:
             offsets = {name: self.parts.offsets[name] for name in found}
             size, name = self.parts.vocabulary_size, f"{task.name}.output"
             self.parts.offsets[name] = 0
-            self.parts.vocabularies[name] = Interleaved(found, offsets, main, task.written, task.written_as, size)
+            self.parts.vocabularies[name] = Interleaved(
+                found, offsets, main, task.written, task.written_as, size, task.mixed
+            )
         if self.problems:
             raise SpecError(self.problems)
 

@@ -95,8 +95,7 @@ def _of_task(plan: Plan, task: TaskPlan) -> list[Arrow]:
         if not reads:
             found += _stream(plan, task, node)
     if task.by_adapter:
-        names = dict.fromkeys(name for name in task.outputs.values() if name is not None)
-        found += [Arrow(f"{name}.adapter", task.head.node, spells=True) for name in names]
+        found += [Arrow(f"{name}.adapter", task.head.node, spells=True) for name in task.output_modalities]
     return found
 
 

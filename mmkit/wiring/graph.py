@@ -67,6 +67,7 @@ class TaskPlan:
         output, output_modality: the column of the output, and how it is written; of several parts, None and a name of the
             task's own.
         written: the parts of an output that has several; ``written_as`` says what its columns are.
+        mixed: the modalities of an output column whose values are lists of parts.
     """
 
     name: str
@@ -79,11 +80,20 @@ class TaskPlan:
     weight: float
     written: tuple[Literal | Slot, ...] = ()
     written_as: Mapping[str, str] = field(default_factory=dict)
+    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> dict[str, str | None]:
-        """Column → modality of the output."""
+        """Column → modality of the output; None where a head writes a column without a modality, or with several."""
+        if self.mixed:
+            return {**self.written_as, **dict.fromkeys(self.mixed)}
         return dict(self.written_as) if self.written else {self.output: self.output_modality} if self.output else {}
+
+    @property
+    def output_modalities(self) -> list[str]:
+        """Every modality that the output is written with."""
+        named = [name for name in self.outputs.values() if name is not None]
+        return list(dict.fromkeys([*named, *(name for several in self.mixed.values() for name in several)]))
 
     @property
     def spelt(self) -> bool:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.errors import SampleError
+from mmkit.errors import SampleError, nearest
 from mmkit.interfaces import Grammar, VocabularyAdapter
 from mmkit.interfaces.codec import streams_of
 from mmkit.spec.template import Literal, Slot
 
 TEXT = 64
 """Ids that a piece of text is thought to have where the length of an output is estimated."""
+PARTS = 4
+"""Values of each modality that a column of several is thought to have there."""
 
 
 class Interleaved(VocabularyAdapter):
@@ -19,7 +21,7 @@ class Interleaved(VocabularyAdapter):
     Args:
         vocabularies, offsets: of every modality in the output, by name; ``main`` is one of them.
         parts: the output's template; ``modality_of`` says what its columns are.
-        size: rows of the shared table.
+        size: rows of the shared table. mixed: the modalities of columns whose values are lists of parts.
     """
 
     def __init__(
@@ -30,9 +32,11 @@ class Interleaved(VocabularyAdapter):
         parts: Sequence[Literal | Slot],
         modality_of: Mapping[str, str],
         size: int,
+        mixed: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.vocabularies, self.offsets, self.main = vocabularies, offsets, main
         self.parts, self.modality_of, self.size = tuple(parts), dict(modality_of), size
+        self.mixed = {column: tuple(names) for column, names in (mixed or {}).items()}
         self.begin_id = offsets[main] + vocabularies[main].begin_id
         self.end_id = offsets[main] + vocabularies[main].end_id
         others = [name for name in vocabularies if name != main]
@@ -42,7 +46,13 @@ class Interleaved(VocabularyAdapter):
         self.streams = 1
 
     def _longest(self, part: Literal | Slot) -> int:
-        name = self.main if isinstance(part, Literal) else self.modality_of[part.column]
+        if isinstance(part, Literal):
+            return self._one(self.main)
+        if part.column in self.mixed:
+            return PARTS * sum(self._one(name) for name in self.mixed[part.column])
+        return self._one(self.modality_of[part.column])
+
+    def _one(self, name: str) -> int:
         vocabulary = self.vocabularies[name]
         return (vocabulary.longest if isinstance(vocabulary, Grammar) else TEXT) + 1
 
@@ -57,16 +67,23 @@ class Interleaved(VocabularyAdapter):
             if isinstance(part, Literal):
                 ids += self._shifted(self.main, self.vocabularies[self.main].encode(part.text))
                 continue
-            name = self.modality_of[part.column]
             try:
-                own = self._shifted(name, self.vocabularies[name].encode(raw[part.column]))
+                if part.column in self.mixed:
+                    for name, value in parts_of(raw[part.column], self.mixed[part.column]):
+                        ids += self._value(name, value)
+                else:
+                    ids += self._value(self.modality_of[part.column], raw[part.column])
             except SampleError as error:
                 raise SampleError(f"column {part.column!r}: {error}") from None
-            around = [
-                self.offsets[name] + i for i in (self.vocabularies[name].begin_id, self.vocabularies[name].end_id)
-            ]
-            ids += own if name == self.main else [around[0], *own, around[1]]
         return ids
+
+    def _value(self, name: str, raw: Any) -> list[int]:
+        """Ids of one value, between its begin and end where it is not of the main modality."""
+        vocabulary = self.vocabularies[name]
+        own = self._shifted(name, vocabulary.encode(raw))
+        if name == self.main:
+            return own
+        return [self.offsets[name] + vocabulary.begin_id, *own, self.offsets[name] + vocabulary.end_id]
 
     def _shifted(self, name: str, ids: Sequence[int]) -> list[int]:
         return [self.offsets[name] + i for i in ids]
@@ -100,6 +117,28 @@ class Interleaved(VocabularyAdapter):
             return [range(offset, offset + begin), range(offset + begin + 1, offset + vocabulary.size)]
         inside = [i - offset for i in ids[at + 1 :]]
         return [range(offset + some.start, offset + some.stop) for some in vocabulary.allowed(inside)]
+
+
+def parts_of(raw: Any, modalities: Sequence[str]) -> list[tuple[str, Any]]:
+    """Modality and value of every part of a column that has several.
+
+    Raises:
+        SampleError: it is no list of ``{modality: value}``, or a modality is not one of the column's.
+    """
+    wanted = f"wanted is a list of parts such as {{{modalities[0]!r}: …}}"
+    if not isinstance(raw, list | tuple):
+        raise SampleError(f"{wanted}, got {type(raw).__name__}")
+    found = []
+    for at, part in enumerate(raw):
+        # a table gives every part all of its keys, most of them empty
+        given = {name: value for name, value in part.items() if value is not None} if isinstance(part, Mapping) else {}
+        if len(given) != 1:
+            raise SampleError(f"part {at}: {wanted}, got {len(given)} values in it")
+        ((name, value),) = given.items()
+        if name not in modalities:
+            raise SampleError(f"part {at} is of modality {name!r}: {nearest(str(name), list(modalities))}")
+        found.append((name, value))
+    return found
 
 
 def unfit(vocabularies: Mapping[str, VocabularyAdapter]) -> str | None:

@@ -15,6 +15,7 @@ from mmkit.spec.schema import Spec, Task, Use
 from mmkit.spec.template import Literal, Slot, parse
 from mmkit.wiring.graph import BackbonePlan, ModalityPlan, Placed, Plan, TaskPlan, import_path
 from mmkit.wiring.migrate import migrate
+from mmkit.wiring.output_columns import OutputColumns
 from mmkit.wiring.places import walk
 
 
@@ -194,21 +195,19 @@ class _Planner:
         parts = self._template(task.input, (*at, "input"))
         if not task.input.strip():
             self._say((*at, "input"), "the template is empty", "name a column, for example {text}")
-        written = self._output(task, head, at)
+        writing = OutputColumns(
+            self._say, task, head, at, list(spec.modalities), tuple(self._vocabularies(spec)), tuple(self.continuous)
+        )
+        template = None if task.output is None else self._template(task.output, (*at, "output"))
+        written = writing.parts(template or ())
         output = written[0].column if len(written) == 1 and isinstance(written[0], Slot) else None
         types = {p.column: self._type(p.column, task, spec, (*at, "input")) for p in parts if isinstance(p, Slot)}
         used = [*types, *(part.column for part in written if isinstance(part, Slot))]
-        for column, modality in task.columns.items():
-            if column not in used:
-                self._say((*at, "columns", column), f"no template names column {column!r}: {nearest(column, used)}")
-            if modality not in spec.modalities:
-                self._say(
-                    (*at, "columns", column),
-                    f"unknown modality {modality!r}: {nearest(modality, list(spec.modalities))}",
-                )
+        self._columns(task, used, list(types), spec, at)
         columns = [part.column for part in written if isinstance(part, Slot)]
-        written_as = {column: self._output_modality(column, task, spec, head, at) or "" for column in columns}
-        several = len(written) > 1
+        mixed = {column: found for column in columns if (found := writing.several(column))}
+        written_as = {column: writing.modality(column) or "" for column in columns if column not in mixed}
+        several = len(written) > 1 or bool(mixed)
         for column, modality in types.items():
             if modality in self.continuous:
                 self._say(
@@ -229,8 +228,22 @@ class _Planner:
             return None
         known = (reads, head, task.weight)
         if several:
-            return TaskPlan(name, parts, types, None, f"{name}.output", *known, written, written_as)
+            return TaskPlan(name, parts, types, None, f"{name}.output", *known, written, written_as, mixed)
         return TaskPlan(name, parts, types, output, (written_as[output] or None) if output else None, *known)
+
+    def _columns(self, task: Task, used: list[str], inputs: list[str], spec: Spec, at: Location) -> None:
+        """What ``columns`` names is there."""
+        for column, named in task.columns.items():
+            where = (*at, "columns", column)
+            if column not in used:
+                self._say(where, f"no template names column {column!r}: {nearest(column, used)}")
+            for modality in [named] if isinstance(named, str) else named:
+                if modality not in spec.modalities:
+                    self._say(where, f"unknown modality {modality!r}: {nearest(modality, list(spec.modalities))}")
+            if not isinstance(named, str) and column in inputs:
+                self._say(
+                    where, f"column {column!r} of the input has several modalities, which only outputs have", "name one"
+                )
 
     def _template(self, template: str, location: Location) -> tuple[Literal | Slot, ...]:
         try:
@@ -239,31 +252,10 @@ class _Planner:
             self._say(location, f"bad template: {error}")
             return ()
 
-    def _output(self, task: Task, head: Placed | None, at: Location) -> tuple[Literal | Slot, ...]:
-        """One column, or several parts where a head generates them."""
-        if task.output is None:
-            return ()
-        parts = self._template(task.output, (*at, "output"))
-        columns = [part.column for part in parts if isinstance(part, Slot)]
-        if len(parts) == 1 and columns:
-            return parts
-        if parts and not columns:
-            self._say((*at, "output"), f"the output names no column: {task.output!r}", "write one as {column}")
-        elif parts and head is not None and not head.component.autoregressive:
-            self._say(
-                (*at, "output"),
-                f"the output of head {head.component.name!r} is one column, got {task.output!r}",
-                "write it as {column}; only a head that generates writes several parts",
-            )
-        elif len(set(columns)) < len(columns):
-            self._say((*at, "output"), f"the output names a column twice: {task.output!r}", "give the second a name")
-        elif parts:
-            return parts
-        return ()
-
     def _type(self, column: str, task: Task, spec: Spec, location: Location) -> str:
         if column in task.columns:
-            return task.columns[column]
+            named = task.columns[column]
+            return named if isinstance(named, str) else next(iter(named), column)
         if column in spec.modalities:
             return column
         vocabularies = self._vocabularies(spec)
@@ -277,38 +269,6 @@ class _Planner:
             f"say which it is with columns: {{{column}: …}}; modalities: {', '.join(spec.modalities)}",
         )
         return column
-
-    def _output_modality(self, output: str, task: Task, spec: Spec, head: Placed | None, at: Location) -> str | None:
-        if head is None:
-            return None
-        vocabularies = self._vocabularies(spec)
-        named = task.columns.get(output, output)
-        if head.component.continuous:
-            return self._of_vectors(named, output, spec, head, at)
-        if named in vocabularies:
-            return named
-        if len(vocabularies) == 1 and named not in spec.modalities:
-            return vocabularies[0]
-        if head.component.autoregressive or head.component.spells:
-            self._say(
-                (*at, "output"),
-                f"column {output!r} cannot be spelt by head {head.component.name!r}: it is not of a vocabulary modality",
-                f"vocabularies: {', '.join(vocabularies) or 'none in this spec'}",
-            )
-        return None
-
-    def _of_vectors(self, named: str, output: str, spec: Spec, head: Placed, at: Location) -> str | None:
-        """The continuous modality that a column is written with."""
-        if named in self.continuous:
-            return named
-        if len(self.continuous) == 1 and named not in spec.modalities:
-            return self.continuous[0]
-        self._say(
-            (*at, "output"),
-            f"column {output!r} cannot be written by head {head.component.name!r}: it is not of a modality of vectors",
-            f"modalities of vectors: {', '.join(self.continuous) or 'none in this spec'}",
-        )
-        return None
 
     def _reads(
         self, task: Task, types: dict[str, str], spec: Spec, nodes: dict[str, str], at: Location

@@ -115,3 +115,79 @@ def test_an_output_of_several_parts_is_streamed_whole(make: Any, monkeypatch: py
     assert len(calls) == drawn
     assert piece.last
     assert piece.value == model.predict("tell", STORIES[0], temperature=2.0, seed=1)
+
+
+MIXED = [
+    {
+        "text": name,
+        "story": [{"text": f"a {name} one "}, *([{"picture": PICTURES[name]}] * count), {"sound": SOUNDS[name]}],
+    }
+    for count, name in enumerate(PICTURES)
+]
+
+
+def mixed_spec(columns: Any, head: Any = "generate") -> dict[str, Any]:
+    return {
+        "mmkit": 1,
+        "modalities": {
+            "text": {"adapter": {"use": "characters"}},
+            "picture": {"adapter": {"use": "tiles"}},
+            "sound": {"adapter": {"use": "tones"}},
+        },
+        "backbone": {"use": "transformer", "dim": 48, "layers": 2, "heads": 2},
+        "tasks": {"tell": {"input": "tell {text}", "output": "{story}", "columns": {"story": columns}, "head": head}},
+    }
+
+
+def test_an_output_has_as_many_pictures_as_its_row_says(install: Callable[..., Any], write_rows: Any) -> None:
+    install("codecs", CODE)
+    path = write_rows(MIXED)
+    spec = mixed_spec(["text", "picture", "sound"]) | {
+        "data": {"train": [{"task": "tell", "path": str(path)}]},
+        "train": {"stages": [{"name": "all", "steps": 250, "batch_size": 3, "lr": 3e-3}]},
+    }
+    spec["tasks"]["tell"]["head"] = {"use": "generate", "max_new_tokens": 60}
+    model = mmkit.train(spec, output=path.parent / "model", say=lambda line: None)
+    assert model.predict("tell", MIXED) == [row["story"] for row in MIXED]
+    assert mmkit.load(path.parent / "model").predict("tell", MIXED[2]) == MIXED[2]["story"]
+
+
+@pytest.mark.parametrize(
+    ("story", "message"),
+    [
+        ("a red one", "wanted is a list of parts such as {'text': …}, got str"),
+        (
+            [{"text": "a", "picture": [0] * 6}],
+            "part 0: wanted is a list of parts such as {'text': …}, got 2 values in it",
+        ),
+        ([{"text": "a"}, {"pictur": []}], "part 1 is of modality 'pictur': did you mean 'picture'?"),
+        ([{"text": "a"}, {"sound": []}], "the sound is empty"),
+    ],
+)
+def test_parts_that_cannot_be_are_named(install: Callable[..., Any], story: Any, message: str) -> None:
+    install("codecs", CODE)
+    model = mmkit.build(mixed_spec(["text", "picture", "sound"]), fit={"text": ["a"]})
+    with pytest.raises(mmkit.SampleError) as caught:
+        model.preparer()("tell", {"text": "a", "story": story})
+    assert str(caught.value) == f"column 'story': {message}"
+
+
+def test_columns_of_several_modalities_that_cannot_be_are_named(install: Callable[..., Any], problems: Any) -> None:
+    install("codecs", CODE)
+    assert problems(mixed_spec(["text", "pictur"])) == [
+        "tasks.tell.columns.story: unknown modality 'pictur': did you mean 'picture'?"
+    ]
+    spec = mixed_spec(["text", "pixels"], {"use": "classify", "labels": ["a", "b"]})
+    spec["modalities"]["pixels"] = {"encoder": {"use": "cnn", "image_size": 8}}
+    assert problems(spec) == [
+        "tasks.tell.columns.story: column 'story' cannot be generated: 'pixels' is no vocabulary\n"
+        "    fix: vocabularies: text, picture, sound",
+        "tasks.tell.columns.story: column 'story' has several modalities, and head 'classify' writes one\n"
+        "    fix: only a head that generates writes several",
+    ]
+    spec = mixed_spec(["text", "picture"])
+    spec["tasks"]["tell"]["columns"] = {"text": ["text", "picture"], "story": "text"}
+    assert problems(spec) == [
+        "tasks.tell.columns.text: column 'text' of the input has several modalities, which only outputs have\n"
+        "    fix: name one"
+    ]
