@@ -34,12 +34,15 @@ def page(install: Callable[..., Path], tmp_path: Path, write_rows: Callable[...,
     for number, grey in enumerate((40, 200, 90)):
         Image.new("L", (2, 2), grey).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.wav").write_bytes(sound(number, 0.3, 8000))
-        rows.append({"text": f"<{grey}>", "picture": f"{number}.png", "sound": f"{number}.wav"})
+        parts = [{"text": f"<{grey}>"}, *[{"picture": f"{number}.png"}] * (number + 1)]
+        rows.append({"text": f"<{grey}>", "picture": f"{number}.png", "sound": f"{number}.wav", "album": parts})
     path = str(write_rows(rows))
     tasks = dict(small_codecs.SPEC["tasks"])
     tasks["tell"] = {"input": "{picture}", "output": "{text}", "head": {"use": "generate", "max_new_tokens": 3}}
     tasks["redraw"] = {"input": "{picture}", "output": "{picture}", "head": {"use": "generate"}}
     tasks["tale"] = {"input": "{text}", "output": "<0> {picture}", "head": {"use": "generate", "max_new_tokens": 30}}
+    several = {"columns": {"album": ["text", "picture"]}, "head": {"use": "generate", "max_new_tokens": 30}}
+    tasks["show"] = {"input": "{text}", "output": "{album}", **several}
     spec = {**small_codecs.SPEC, "tasks": tasks, "data": {"test": [{"task": task, "path": path} for task in tasks]}}
     model = mmkit.build(spec, fit={"text": ["<0123456789> "]})
     write_report(tmp_path / "page.html", Evaluation(model, "test", mmkit.evaluate(model)), "Made")
@@ -52,7 +55,16 @@ def section(text: str, title: str) -> str:
 
 def test_pictures_and_sounds_stand_beside_their_references(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert re.findall("<h2>(.*?)</h2>", text) == ["Figures", "draw", "say", "tell", "redraw", "tale", "Pictures"]
+    assert re.findall("<h2>(.*?)</h2>", text) == [
+        "Figures",
+        "draw",
+        "say",
+        "tell",
+        "redraw",
+        "tale",
+        "show",
+        "Pictures",
+    ]
     drawn, said = section(text, "draw"), section(text, "say")
     assert drawn.startswith("<p>3 of 3 outputs, beside their references.</p>")
     assert (drawn.count(PNG), drawn.count(WAV), drawn.count("<tr class=made>")) == (6, 0, 3)
@@ -65,6 +77,9 @@ def test_pictures_and_sounds_stand_beside_their_references(page: Path) -> None:
     tale = section(text, "tale")
     assert tale.count("<tr class=made>") == 3
     assert tale.count(PNG) >= 3  # the references; an untrained model may write text alone
+    show = section(text, "show")
+    assert re.findall(r"<div>(&lt;\d+&gt;)</div><div><img", show)[-3:] == ["&lt;40&gt;", "&lt;200&gt;", "&lt;90&gt;"]
+    assert show.count(PNG) >= 1 + 2 + 3
     assert "PIL" not in text
     assert "sampling_rate" not in text
 
