@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,18 @@ class Checkpoints:
         """
         self._require_writable()
         if self.folder.is_dir():
+            self._say_what_is_left()
             self._mark()
+
+    def _say_what_is_left(self) -> None:
+        reached = sorted(path.name for path in self.folder.glob("stage*"))
+        with suppress(CheckpointError):
+            left = self._marked()
+            if left is not None and not left.get("finished") and reached:
+                self.say(
+                    f"{self.folder} has an unfinished run, which had reached {reached[-1]}; this is a new one, and only it can be "
+                    "resumed from now on (--resume goes on with an unfinished run instead)"
+                )
 
     def resume(self, spec: Spec) -> Checkpoint | bool:
         """Take up the run that was started here last.

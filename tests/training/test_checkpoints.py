@@ -112,6 +112,7 @@ def test_complete_run_is_not_trained_again(spec: dict[str, Any], run: Run, tmp_p
     run(spec, output)
     again = run(spec, output, resume=True)
     assert (again.status, again.said, again.losses) == (0, [f"this run is complete: {output}"], {})
+    assert not any("unfinished" in line for line in run(spec, output, kill=("all", 1)).said)
 
 
 def test_checkpoints_of_an_earlier_run_in_the_folder_do_not_count(
@@ -119,7 +120,11 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_do_not_count(
 ) -> None:
     output = tmp_path / "model"
     run(spec, output, kill=("all", 5))
-    run(spec, output, kill=("all", 1))  # a run of its own, dead before its first checkpoint
+    given_up = run(spec, output, kill=("all", 1))  # a run of its own, dead before its first checkpoint
+    assert given_up.said[0] == (
+        f"{output / 'checkpoints'} has an unfinished run, which had reached stage00-step00000004; this is a new one, and only it "
+        "can be resumed from now on (--resume goes on with an unfinished run instead)"
+    )
     again = run(spec, output, resume=True)
     assert again.said[0] == f"nothing to resume in {output}: starting from the beginning"
     run(spec, output, kill=("all", 2))
