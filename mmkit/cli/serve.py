@@ -1,0 +1,110 @@
+"""The command that puts a model behind an HTTP address."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mmkit.cli.model import Device, Folder, open_model
+from mmkit.errors import MmkitError
+
+if TYPE_CHECKING:
+    from mmkit.serve.settings import Settings
+
+_FILE = Optional[Path]  # noqa: UP045
+_NAMES = Optional[list[str]]  # noqa: UP045
+
+
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    name: Annotated[str, typer.Option(help="What clients call the model; default: name of the folder.")] = "",
+    api_key_file: Annotated[
+        _FILE, typer.Option(metavar="FILE", help="API keys, one a line; also MMKIT_API_KEYS, with commas.")
+    ] = None,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="Of a key, or an address; 0: no limit.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest time of a request.")] = 60,
+    drain_seconds: Annotated[float, typer.Option(min=0, help="For requests to end after SIGTERM.")] = 30,
+    max_body: Annotated[float, typer.Option(metavar="MIB", min=0.001, help="Largest body of a request.")] = 32,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest input.")] = 8192,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most that a request may ask for.")] = 2048,
+    queue: Annotated[int, typer.Option(min=1, help="Requests at once; further ones get 429.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Requests that are predicted at once.")] = 64,
+    streams: Annotated[int, typer.Option(min=1, help="Answers that are streamed at once.")] = 16,
+    feature_cache: Annotated[
+        float, typer.Option(metavar="MIB", min=0, help="Memory for features of media that were seen before.")
+    ] = 0,
+    allow_urls: Annotated[
+        _NAMES, typer.Option(metavar="HOST", help="Fetch URLs of this host; may be repeated.")
+    ] = None,
+    cors: Annotated[
+        _NAMES, typer.Option(metavar="ORIGIN", help="Pages of this origin may ask; may be repeated.")
+    ] = None,
+    ssl_certfile: Annotated[_FILE, typer.Option(metavar="PEM", help="Certificate: speak HTTPS.")] = None,
+    ssl_keyfile: Annotated[_FILE, typer.Option(metavar="PEM", help="Its key.")] = None,
+    log_details: Annotated[
+        bool, typer.Option("--log-details", help="Messages of errors into the log; they may hold what was sent.")
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Serve a saved model by the HTTP API of OpenAI."""
+    from mmkit.serve.keys import read_keys
+    from mmkit.serve.needs import check_libraries
+    from mmkit.serve.settings import MEBIBYTE, Settings
+
+    check_libraries()
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise MmkitError("--ssl-certfile and --ssl-keyfile belong together: give both, or neither")
+    settings = Settings(
+        name=_name(name or folder.resolve().name),
+        keys=read_keys(api_key_file, os.environ.get("MMKIT_API_KEYS", "")),
+        requests_per_minute=requests_per_minute,
+        seconds=seconds,
+        drain_seconds=drain_seconds,
+        max_body=int(max_body * MEBIBYTE),
+        max_buffered=int(8 * max_body * MEBIBYTE),
+        max_tokens=max_tokens,
+        max_new_tokens=max_new_tokens,
+        queue_requests=queue,
+        batch_requests=batch,
+        streams=streams,
+        feature_cache=int(feature_cache * MEBIBYTE),
+        url_hosts=tuple(allow_urls or ()),
+        origins=tuple(cors or ()),
+        log_details=log_details,
+    )
+    _run(folder, device, settings, host, port, ssl_certfile, ssl_keyfile)
+
+
+def _run(
+    folder: Path,
+    device: str | None,
+    settings: "object",
+    host: str,
+    port: int,
+    certificate: Path | None,
+    key: Path | None,
+) -> None:
+    """Load and answer."""
+    from dataclasses import replace
+
+    from mmkit.cli.progress import bars
+    from mmkit.serve.run import LOOPBACK, Address, serve
+
+    address = Address(host, port, certificate, key)
+    if address.local:
+        settings = replace(settings, hosts=LOOPBACK)
+    elif not settings.keys:
+        typer.echo(f"warning: whoever reaches {host} may ask: there are no API keys (--api-key-file)", err=True)
+    with bars() as shown:
+        shown.wait("loading the model")
+        model = open_model(folder, device)
+    serve(model, settings, address, typer.echo)
+
+
+def _name(name: str) -> str:
+    if "/" in name or not name.isprintable() or len(name) > 100:
+        raise MmkitError(f"--name {name!r} cannot be a model's name: no slash, at most 100 signs")
+    return name

@@ -1,0 +1,131 @@
+"""Requests and responses of a model's own tasks, made from its spec."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+
+from mmkit.errors import nearest
+from mmkit.serve.offer import TEXT, Column, Offered
+from mmkit.serve.settings import Settings
+
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "max_new_tokens": (Count, "Most ids that are generated."),
+    "beams": (Count, "Width of the beam search."),
+    "temperature": (Amount, "0 takes the likeliest id."),
+    "top_k": (Count, "Sample among the k likeliest ids."),
+    "top_p": (Annotated[float, Field(gt=0, le=1)], "Sample among the likeliest ids of this joint probability."),
+    "length_penalty": (
+        Annotated[float, Field(allow_inf_nan=False)],
+        "Beam scores are divided by length to this power.",
+    ),
+    "guidance": (Amount, "Above 1 follows the columns more closely."),
+    "seed": (Annotated[int, Field(ge=0, lt=2**62)], "Equal seeds give equal answers; default: any."),
+}
+_FILE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "description": "data:TYPE;base64,…"},
+        {
+            "type": "object",
+            "properties": {"data": {"type": "string", "contentEncoding": "base64"}},
+            "required": ["data"],
+        },
+        {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
+        {"type": "array", "description": "Numbers, where the modality takes them."},
+        {"type": "object", "description": "Arrays of numbers by name, where the modality takes them."},
+    ]
+}
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+def request_of(task: Offered, settings: Settings) -> type[BaseModel]:
+    """What ``/v1/tasks/TASK`` takes: ``{"input": {column: value}, "options": {…}}``."""
+    stem = _stem(task.name)
+    columns: dict[str, Any] = {
+        f"c{place}": (_type(column), Field(alias=column.name, description=_about(column)))
+        for place, column in enumerate(task.columns)
+    }
+    fields: dict[str, Any] = {
+        "input": (create_model(f"{stem}Input", __base__=Strict, **columns), Field(description="The columns."))
+    }
+    if task.options:
+        fields["options"] = (options_of(task, settings) | None, Field(None, description="How it is decoded."))
+    return create_model(f"{stem}Request", __base__=Strict, **fields)
+
+
+def options_of(task: Offered, settings: Settings) -> type[BaseModel]:
+    """Decoding options of a task, all of them optional."""
+    known: dict[str, Any] = {}
+    for name in task.options:
+        kind, about = _OPTIONS[name]
+        most = {"max_new_tokens": settings.max_new_tokens, "beams": settings.max_beams}.get(name)
+        kind = kind if most is None else Annotated[int, Field(gt=0, le=most)]
+        known[name] = (kind | None, Field(None, description=about))
+    return create_model(f"{_stem(task.name)}Options", __base__=Strict, **known)
+
+
+def response_of(task: Offered) -> dict[str, Any]:
+    """JSON Schema of its response."""
+    usage = {
+        "prompt_tokens": {"type": "integer"},
+        "completion_tokens": {"type": "integer"},
+        "total_tokens": {"type": "integer"},
+    }
+    properties = {
+        "task": {"const": task.name},
+        "output": answer_of(task),
+        "finish_reason": {"enum": ["stop", "length"]},
+        "usage": {"type": "object", "properties": usage},
+    }
+    return {
+        "type": "object",
+        "title": f"{_stem(task.name)}Response",
+        "properties": properties,
+        "required": list(properties),
+    }
+
+
+def answer_of(task: Offered) -> dict[str, Any]:
+    """JSON Schema of what comes out."""
+    if task.schema:
+        return task.schema
+    if task.gives == TEXT:
+        return {"type": "string"}
+    if task.gives:
+        return {"description": f"{task.gives}: a data URI, data:TYPE;base64,…, where a plugin writes it to a file"}
+    return {}
+
+
+def _type(column: Column) -> Any:
+    if column.kind == TEXT and not column.files:
+        return str
+    return Annotated[Any, WithJsonSchema(_FILE if column.files else {})]
+
+
+def _about(column: Column) -> str:
+    return f"{column.kind or 'value'} (modality {column.modality})"
+
+
+def _stem(name: str) -> str:
+    return "".join(part.capitalize() for part in re.split(r"\W|_", name) if part) or "Task"
+
+
+def faults(errors: Sequence[Any], known: Iterable[str] = ()) -> tuple[str, str | None]:
+    """What pydantic found, in words without the values that were sent, and the first place."""
+    told, names = [], list(known)
+    for error in errors[:5]:
+        place = ".".join(str(part) for part in error["loc"] if part != "body")[:100]
+        said = str(error["msg"]).removeprefix("Value error, ")
+        if error["type"] == "extra_forbidden":
+            said = "there is no such field" + (f": {nearest(str(error['loc'][-1])[:100], names)}" if names else "")
+        told.append(f"{place}: {said}" if place else said)
+    first = [str(part) for part in errors[0]["loc"] if part != "body"] if errors else []
+    return "; ".join(told), ".".join(first)[:100] or None
