@@ -81,7 +81,7 @@ def serve(
 def _run(
     folder: Path,
     device: str | None,
-    settings: "object",
+    settings: "Settings",
     host: str,
     port: int,
     certificate: Path | None,

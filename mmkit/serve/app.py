@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from mmkit import __version__
 from mmkit.model.model import Model
-from mmkit.serve import chat, tasks
+from mmkit.serve import chat, embeddings, making, models, tasks, transcriptions
 from mmkit.serve.guard import Guard
 from mmkit.serve.refusal import ErrorBody, Refusal, answer, bad
 from mmkit.serve.schemas import faults
@@ -46,7 +46,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.service = service
-    for part in (chat, tasks):
+    for part in (chat, transcriptions, making, embeddings, models, tasks):
         part.add(app, service)
     _add_state(app, service)
     _add_errors(app)

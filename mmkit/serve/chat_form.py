@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmkit.serve.media import Media
 from mmkit.serve.offer import TEXT, Choice, Column, Offered, listed
 from mmkit.serve.refusal import bad
-from mmkit.serve.schemas import Amount, Count, Strict
+from mmkit.serve.schemas import Count, Guidance, Penalty, Seed, Share, Strict, Temperature
 
 NAMED: dict[str, str] = {"text": TEXT, "image_url": "image", "input_audio": "audio"}
 """Part types of OpenAI's API → the kind of value that components say they read. Any other kind is ``x-KIND``."""
@@ -37,18 +37,18 @@ class Chat(Strict):
     model: str
     messages: list[Message] = Field(min_length=1)
     n: Count | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    seed: Seed | None = None
     stream: bool | None = None
     stream_options: Usage | None = None
-    temperature: Amount | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: Share | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     response_format: dict[str, Any] | None = None
     top_k: Count | None = None
     beams: Count | None = None
-    length_penalty: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    guidance: Amount | None = None
+    length_penalty: Penalty | None = None
+    guidance: Guidance | None = None
     stop: str | list[str] | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -152,10 +152,15 @@ def _parts(message: Message, where: str, most: int) -> list[Part]:
         return [Part(TEXT, message.content or "", where)]
     if len(message.content) > most:
         raise bad("too_many_parts", f"{where}: {len(message.content)} parts; at most {most} are taken", where)
-    return [_part(part, f"{where}.{place}") for place, part in enumerate(message.content)]
+    return [part_of(part, f"{where}.{place}") for place, part in enumerate(message.content)]
 
 
-def _part(part: Mapping[str, Any], where: str) -> Part:
+def part_of(part: Mapping[str, Any], where: str) -> Part:
+    """A part of a message.
+
+    Raises:
+        Refusal: its type is not known, or its value has another form.
+    """
     kind = part.get("type")
     known = ", ".join(NAMED)
     if not isinstance(kind, str) or (kind not in NAMED and not kind.startswith("x-")):

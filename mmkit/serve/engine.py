@@ -55,16 +55,25 @@ class Engine:
         return self.thread.is_alive() and not self.waiting.closed
 
     def _run(self) -> None:
-        while True:
-            room = len(self.streams) < self.settings.streams
-            jobs = self.waiting.take(0.0 if self.streams else None, room)
-            if jobs and jobs[0].streamed:
-                self._begin(jobs[0])
-            elif jobs:
-                self._predict(jobs)
-            elif not self.streams and self.waiting.closed:
-                return
-            self._advance()
+        going = True
+        while going:
+            try:
+                going = self._turn()
+            except Exception as error:  # a fault of ours: those that wait for this turn run into their deadline
+                log.error("the model's thread goes on after: %s", said(error, self.settings.log_details))
+
+    def _turn(self) -> bool:
+        """A batch or the beginning of a stream, and a piece of every stream; whether there is more to come."""
+        room = len(self.streams) < self.settings.streams
+        jobs = self.waiting.take(0.0 if self.streams else None, room)
+        if jobs and jobs[0].streamed:
+            self._begin(jobs[0])
+        elif jobs:
+            self._predict(jobs)
+        elif not self.streams and self.waiting.closed:
+            return False
+        self._advance()
+        return True
 
     def _begin(self, job: Job) -> None:
         options = dict(job.options) | ({} if job.seed is None else {"seed": job.seed})

@@ -14,12 +14,14 @@ from mmkit.serve.body import Bodies, Body
 from mmkit.serve.engine import said
 from mmkit.serve.keys import Keys, Rates
 from mmkit.serve.meters import Meters
-from mmkit.serve.refusal import Refusal, answer, bad
+from mmkit.serve.refusal import Refusal, answer, bad, too_late
 from mmkit.serve.service import GoneError
 from mmkit.serve.settings import Settings
 
 log = logging.getLogger("mmkit.serve")
 OPEN = ("/healthz",)
+_GRACE = 0.5
+"""Seconds in which what runs into its deadline may say so itself."""
 _PORT = re.compile(r":\d*$")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -43,7 +45,13 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, started = Headers(scope=scope), time.monotonic()
         given = headers.get("x-request-id", "")
-        known = {"id": given if _ID.fullmatch(given) else uuid.uuid4().hex, "status": 0, "who": "", "code": ""}
+        known: dict[str, Any] = {
+            "id": given if _ID.fullmatch(given) else uuid.uuid4().hex,
+            "status": 0,
+            "who": "",
+            "code": "",
+            "ends": [],
+        }
         scope["mmkit"] = known
 
         async def tell(message: Message) -> None:
@@ -59,15 +67,18 @@ class Guard:
             known["until"] = asyncio.get_running_loop().time() + self._seconds(headers)
             self._admit(scope, headers, known)
             body = await self.bodies.read(scope, receive)
-            await self.app(scope, body.receive, tell)
+            async with asyncio.timeout_at(known["until"] + _GRACE):
+                await self.app(scope, body.receive, tell)
         except (GoneError, ConnectionResetError):
             known["code"] = "client_gone"
         except Exception as error:
-            refusal = error if isinstance(error, Refusal) else self._unexpected(error, known)
+            refusal = self._refusal(error, known)
             known["code"] = refusal.code
             if not known["status"]:
                 await answer(refusal)(scope, receive, tell)
         finally:
+            for end in known["ends"]:
+                end()
             if body is not None:
                 body.release()
             self._record(scope, known, time.monotonic() - started)
@@ -95,7 +106,11 @@ class Guard:
         known["who"] = self.keys.of(headers.get("authorization", "").encode("latin-1", "replace"))
         self.rates.spend(known["who"] or (scope.get("client") or ("?",))[0])
 
-    def _unexpected(self, error: Exception, known: dict[str, Any]) -> Refusal:
+    def _refusal(self, error: Exception, known: dict[str, Any]) -> Refusal:
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, TimeoutError):
+            return too_late()
         log.error("%s failed: %s", known["id"], said(error, self.settings.log_details))
         return Refusal(500, "internal_error", "an error in the server; its log has more under the request's id")
 

@@ -52,7 +52,7 @@ class Media:
             if isinstance(given.get("data"), str):
                 return of_base64(given["data"], f"{param}.data")
         if _has_text(given, _DEPTH):
-            raise bad("invalid_media", f"{param}: text inside a value that is no text; {HOW}, or numbers", param)
+            raise bad("invalid_media", f"{param}: text inside, or nested too deeply; {HOW}, or numbers", param)
         return given
 
     async def of_url(self, url: str, param: str) -> bytes:

@@ -47,6 +47,11 @@ def bad(code: str, message: str, param: str | None = None) -> Refusal:
     return Refusal(400, code, message, param)
 
 
+def too_late() -> Refusal:
+    """A deadline has passed: 504."""
+    return Refusal(504, "deadline", "the request took longer than it may")
+
+
 def clean(message: str) -> str:
     """A message that any client can read and that tells nothing of the process: no addresses of memory, no control signs, not
     endless."""

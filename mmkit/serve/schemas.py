@@ -4,26 +4,40 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from mmkit.errors import nearest
 from mmkit.serve.offer import TEXT, Column, Offered
 from mmkit.serve.settings import Settings
 
 Count = Annotated[int, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**62)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Penalty = Annotated[float, Field(ge=-10, le=10)]
+Guidance = Annotated[float, Field(ge=0, le=100)]
+
+
+def _usable(value: float) -> float:
+    """A temperature so small that scores overflow draws nothing."""
+    if 0 < value < COLDEST:
+        raise ValueError(f"0, or {COLDEST} to 10")
+    return value
+
+
+COLDEST = 0.001
+Temperature = Annotated[float, Field(ge=0, le=10), AfterValidator(_usable)]
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "max_new_tokens": (Count, "Most ids that are generated."),
     "beams": (Count, "Width of the beam search."),
-    "temperature": (Amount, "0 takes the likeliest id."),
+    "temperature": (Temperature, "0 takes the likeliest id."),
     "top_k": (Count, "Sample among the k likeliest ids."),
-    "top_p": (Annotated[float, Field(gt=0, le=1)], "Sample among the likeliest ids of this joint probability."),
+    "top_p": (Share, "Sample among the likeliest ids of this joint probability."),
     "length_penalty": (
-        Annotated[float, Field(allow_inf_nan=False)],
+        Penalty,
         "Beam scores are divided by length to this power.",
     ),
-    "guidance": (Amount, "Above 1 follows the columns more closely."),
-    "seed": (Annotated[int, Field(ge=0, lt=2**62)], "Equal seeds give equal answers; default: any."),
+    "guidance": (Guidance, "Above 1 follows the columns more closely."),
+    "seed": (Seed, "Equal seeds give equal answers; default: any."),
 }
 _FILE: dict[str, Any] = {
     "anyOf": [
@@ -50,7 +64,7 @@ def request_of(task: Offered, settings: Settings) -> type[BaseModel]:
     """What ``/v1/tasks/TASK`` takes: ``{"input": {column: value}, "options": {…}}``."""
     stem = _stem(task.name)
     columns: dict[str, Any] = {
-        f"c{place}": (_type(column), Field(alias=column.name, description=_about(column)))
+        field_of(place): (_type(column), Field(alias=column.name, description=_about(column)))
         for place, column in enumerate(task.columns)
     }
     fields: dict[str, Any] = {
@@ -59,6 +73,11 @@ def request_of(task: Offered, settings: Settings) -> type[BaseModel]:
     if task.options:
         fields["options"] = (options_of(task, settings) | None, Field(None, description="How it is decoded."))
     return create_model(f"{stem}Request", __base__=Strict, **fields)
+
+
+def field_of(place: int) -> str:
+    """A column's field in the model of the input: columns may have names that pydantic keeps for itself."""
+    return f"column_{place}"
 
 
 def options_of(task: Offered, settings: Settings) -> type[BaseModel]:

@@ -19,12 +19,13 @@ from mmkit.model.model import Model
 from mmkit.model.rendering import with_files
 from mmkit.model.streaming import Piece
 from mmkit.serve.engine import Engine, said
+from mmkit.serve.features import remember
 from mmkit.serve.jobs import Job, tokens_of
 from mmkit.serve.media import Media, to_data_uri
 from mmkit.serve.meters import Meters
 from mmkit.serve.offer import Choice, Offered, offered
 from mmkit.serve.preparing import Preparing
-from mmkit.serve.refusal import Refusal, bad
+from mmkit.serve.refusal import Refusal, bad, too_late
 from mmkit.serve.settings import Settings
 
 log = logging.getLogger("mmkit.serve")
@@ -51,6 +52,8 @@ class Service:
         self.model, self.settings, self.meters = model, settings, Meters()
         self.tasks = offered(model)
         self.choice = Choice(settings.name, self.tasks)
+        if settings.feature_cache:
+            remember(model, settings.feature_cache, self.meters)
         self.engine = Engine(model, settings, self.meters)
         self.meters.follow(self.engine.waiting)
         self.preparing = Preparing(model, settings)
@@ -131,33 +134,29 @@ class Service:
     async def stream(
         self, request: Request, task: Offered, row: Mapping[str, Any], given: Mapping[str, Any]
     ) -> tuple[int, AsyncIterator[Piece]]:
-        """Tokens of the input, and the pieces of an answer as they come; the iterator has to be closed, or read to its end.
+        """Tokens of the input, and the pieces of an answer as they come. Its place is free again when the request ends, however it
+        does.
 
         Raises:
             Refusal: as ``ask``; also while it is read.
         """
         options, drawn = self.options(task, given, streamed=True)
         self.engine.waiting.reserve()
-        try:
-            async with _deadline(request):
-                sample = await unless_gone(request, self.preparing.sample(task.name, row))
-            job = self._job(sample, options, _seed(given) if drawn else None, streamed=True)
-        except BaseException:
-            self.engine.waiting.release()
-            raise
-        return tokens_of(sample), self._pieces(request, task, job)
+        jobs: list[Job] = []
+        request.scope["mmkit"]["ends"].append(lambda: self._end(jobs, 1))
+        async with _deadline(request):
+            sample = await unless_gone(request, self.preparing.sample(task.name, row))
+        jobs.append(self._job(sample, options, _seed(given) if drawn else None, streamed=True))
+        return tokens_of(sample), self._pieces(request, task, jobs[0])
 
     async def _pieces(self, request: Request, task: Offered, job: Job) -> AsyncIterator[Piece]:
         until = request.scope["mmkit"]["until"]
-        try:
-            while (answer := await _in_time(job.answers.get(), until)) is not None:
-                if isinstance(answer, BaseException):
-                    raise self.refusal(answer)
-                yield answer
-                if answer.last:
-                    self._count(task, job.tokens, [Made(None, answer.ids)])
-        finally:
-            self._end([job], 1)
+        while (answer := await _in_time(job.answers.get(), until)) is not None:
+            if isinstance(answer, BaseException):
+                raise self.refusal(answer)
+            yield answer
+            if answer.last:
+                self._count(task, job.tokens, [Made(None, answer.ids)])
 
     def _job(
         self,
@@ -239,18 +238,14 @@ async def _deadline(request: Request) -> AsyncIterator[None]:
         async with asyncio.timeout_at(request.scope["mmkit"]["until"]):
             yield
     except TimeoutError:
-        raise _too_late() from None
+        raise too_late() from None
 
 
 async def _in_time(work: Awaitable[T], until: float) -> T:
     try:
         return await asyncio.wait_for(work, until - asyncio.get_running_loop().time())
     except TimeoutError:
-        raise _too_late() from None
-
-
-def _too_late() -> Refusal:
-    return Refusal(504, "deadline", "the request took longer than it may")
+        raise too_late() from None
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -10,7 +10,7 @@ from mmkit.errors import nearest
 from mmkit.model.generate import Made
 from mmkit.serve.offer import Offered
 from mmkit.serve.refusal import Refusal
-from mmkit.serve.schemas import answer_of, request_of, response_of
+from mmkit.serve.schemas import answer_of, field_of, request_of, response_of
 from mmkit.serve.service import Service
 
 
@@ -22,6 +22,8 @@ def add(app: FastAPI, service: Service) -> None:
         return {"object": "list", "data": [_told(task) for task in service.tasks.values()]}
 
     for task in service.tasks.values():
+        if "{" in task.name:  # would be a pattern of paths
+            continue
         body = request_of(task, service.settings)
         app.post(
             f"/v1/tasks/{task.name}",
@@ -39,11 +41,12 @@ def add(app: FastAPI, service: Service) -> None:
 
 def _handler(service: Service, task: Offered, body: type[BaseModel]) -> Callable[..., Any]:
     async def run(request: Request, given: Any) -> dict[str, Any]:
-        raw = given.model_dump(by_alias=True)
         row = {}
-        for column in task.columns:
-            row[column.name] = await service.media.value(column, raw["input"][column.name], f"input.{column.name}")
-        answered = await service.ask(request, task, row, raw.get("options") or {})
+        for place, column in enumerate(task.columns):
+            value = getattr(given.input, field_of(place))
+            row[column.name] = await service.media.value(column, value, f"input.{column.name}")
+        options = getattr(given, "options", None)
+        answered = await service.ask(request, task, row, options.model_dump() if options else {})
         made = answered.made[0]
         output = await service.plain(made.value)
         return {

@@ -89,10 +89,10 @@ class Waiting:
             return ready
 
     def _company(self, first: Job, streams: bool) -> None:
-        """Give others a few milliseconds to join the first job of an idle model."""
+        """Give those that are being prepared a few milliseconds to join the first job of an idle model."""
         until = first.since + self.settings.batch_wait
-        while (
-            (left := until - time.monotonic()) > 0 and len(self.jobs) < self.settings.batch_requests and not self.closed
+        while (left := until - time.monotonic()) > 0 and len(self.jobs) < min(
+            self.places, self.settings.batch_requests
         ):
             self.changed.wait(left)
 
