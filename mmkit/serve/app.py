@@ -77,7 +77,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
 def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestValidationError):
-            error = bad("invalid_request", *faults(error.errors()))
+            route: Any = request.scope.get("route")
+            form = getattr(getattr(getattr(route, "body_field", None), "field_info", None), "annotation", None)
+            error = bad("invalid_request", *faults(error.errors(), form))
         elif not isinstance(error, Refusal):
             error = _of_http(error)
         request.scope["mmkit"]["code"] = error.code

@@ -195,7 +195,7 @@ def chosen(
         Refusal: none fits, or several do.
     """
     able = choice.among(model)
-    which = "that was named"
+    which = "of that name"
     if model == choice.name:
         able, which = [task for task in able if task.generates and task.gives in (TEXT, "")], "that writes text"
     fitting = {task.name: found for task in able if (found := filled(task, parts, system)) is not None}

@@ -156,7 +156,9 @@ class Choice:
         if fitting:
             names = ", ".join(f"{self.name}/{task.name}" for task in fitting)
             raise bad(
-                "several_tasks_fit", f"several tasks {which} take {brought}; say which one as model: {names}", "model"
+                "several_tasks_fit",
+                f"more than one task {which} takes {brought}; say which one as model: {names}",
+                "model",
             )
         if not able:
             raise bad("no_task_fits", f"no task of {self.name} {which}", "model")

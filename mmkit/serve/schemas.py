@@ -1,8 +1,8 @@
 """Requests and responses of a model's own tasks, made from its spec."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
@@ -137,14 +137,24 @@ def _stem(name: str) -> str:
     return "".join(part.capitalize() for part in re.split(r"\W|_", name) if part) or "Task"
 
 
-def faults(errors: Sequence[Any], known: Iterable[str] = ()) -> tuple[str, str | None]:
-    """What pydantic found, in words without the values that were sent, and the first place."""
-    told, names = [], list(known)
+def faults(errors: Sequence[Any], form: Any = None) -> tuple[str, str | None]:
+    """What pydantic found in a request of this form, in words without the values that were sent, and the first place."""
+    told, places = [], []
     for error in errors[:5]:
-        place = ".".join(str(part) for part in error["loc"] if part != "body")[:100]
+        path = [part for part in error["loc"] if part != "body"]
+        places.append(".".join(map(str, path))[:100])
         said = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            said = "there is no such field" + (f": {nearest(str(error['loc'][-1])[:100], names)}" if names else "")
-        told.append(f"{place}: {said}" if place else said)
-    first = [str(part) for part in errors[0]["loc"] if part != "body"] if errors else []
-    return "; ".join(told), ".".join(first)[:100] or None
+            names = _names(form, path[:-1])
+            said = "there is no such field" + (f": {nearest(str(path[-1])[:100], names)}" if names else "")
+        told.append(f"{places[-1]}: {said}" if places[-1] else said)
+    return "; ".join(told), next(iter(places), "") or None
+
+
+def _names(form: Any, path: Sequence[Any]) -> list[str]:
+    """The fields at a place of a form."""
+    models = [one for one in (form, *get_args(form)) if isinstance(one, type) and issubclass(one, BaseModel)]
+    if not models:
+        return []
+    fields = {field.alias or name: field.annotation for name, field in models[0].model_fields.items()}
+    return _names(fields.get(path[0]), path[1:]) if path else list(fields)

@@ -84,7 +84,7 @@ async def _read(form: FormData) -> tuple[bytes, Form]:
     try:
         given = Form.model_validate(fields)
     except ValidationError as error:
-        raise bad("invalid_request", *faults(error.errors(), Form.model_fields)) from None
+        raise bad("invalid_request", *faults(error.errors(), Form)) from None
     content = await file.read()
     if not content:
         raise bad("invalid_media", "file: empty (0 bytes)", "file")
