@@ -57,6 +57,9 @@ def serve(
     check_libraries()
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise MmkitError("--ssl-certfile and --ssl-keyfile belong together: give both, or neither")
+    for option, file in (("--ssl-certfile", ssl_certfile), ("--ssl-keyfile", ssl_keyfile)):
+        if file is not None and not file.is_file():
+            raise MmkitError(f"{option} {file}: there is no such file")
     settings = Settings(
         name=_name(name or folder.resolve().name),
         keys=read_keys(api_key_file, os.environ.get("MMKIT_API_KEYS", "")),

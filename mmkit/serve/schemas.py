@@ -147,7 +147,9 @@ def faults(errors: Sequence[Any], form: Any = None) -> tuple[str, str | None]:
         if error["type"] == "extra_forbidden":
             names = _names(form, path[:-1])
             said = "there is no such field" + (f": {nearest(str(path[-1])[:100], names)}" if names else "")
-        told.append(f"{places[-1]}: {said}" if places[-1] else said)
+        if error["type"] == "json_invalid":
+            places[-1], said = "", f"the body is not valid JSON, at character {path[-1]}"
+        told.append(f"{places[-1] or 'body'}: {said}")
     return "; ".join(told), next(iter(places), "") or None
 
 
