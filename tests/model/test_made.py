@@ -19,7 +19,7 @@ def model() -> mmkit.Model:
     label = {"input": "{text}", "output": "{label}", "head": {"use": "classify", "labels": ["a", "b"]}}
     spec = {
         "mmkit": 1,
-        "modalities": {"text": {"adapter": "words"}},
+        "modalities": {"text": {"adapter": {"use": "words", "vocab_size": 12}}},
         "backbone": {"use": "transformer", "dim": 16, "layers": 1, "heads": 2},
         "tasks": {"say": task, "label": label},
     }
@@ -32,7 +32,7 @@ def made(model: mmkit.Model, task: str, **options: Any) -> list[Made]:
     return made_batch(model, task, pack([prepare(task, {"text": text}, target=False) for text in TEXTS], {}), **options)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 4.0, "seed": [1, 2, 3]}, {"beams": 3}], ids=["sampled", "beams"])
+@pytest.mark.parametrize("options", [{"temperature": 1.0, "seed": [1, 2, 3]}, {"beams": 3}], ids=["sampled", "beams"])
 def test_ids_are_counted_and_what_was_cut_is_known(model: mmkit.Model, options: dict[str, Any]) -> None:
     long = made(model, "say", max_new_tokens=50, **options)
     shortest = min(one.ids for one in long)
