@@ -104,10 +104,11 @@ def _run(folder: Path, device: str | None, settings: "Settings", address: "Addre
         settings = replace(settings, hosts=LOOPBACK)
     elif not settings.keys:
         typer.echo(f"warning: whoever reaches {address.host} may ask: there are no API keys (--api-key-file)", err=True)
+    bound = address.bound()
     with bars() as shown:
         shown.wait("loading the model")
         model = open_model(folder, device)
-    serve(model, settings, address, typer.echo)
+    serve(model, settings, address, typer.echo, bound)
 
 
 def _check_files(certificate: Path | None, key: Path | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from mmkit.errors import MmkitError
 from mmkit.model.model import Model
 from mmkit.serve.app import create_app
 from mmkit.serve.settings import Settings
@@ -36,6 +37,25 @@ class Address:
         """Whether only this machine can reach it."""
         return self.host in ("localhost", "127.0.0.1", "::1")
 
+    def bound(self) -> socket.socket:
+        """A socket of this address, which takes no connections yet: before a model is loaded it is known whether the port is free.
+
+        Raises:
+            MmkitError: it cannot be had.
+        """
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        found = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((self.host, self.port))
+        except OSError as error:
+            found.close()
+            reason = error.strerror or str(error)
+            raise MmkitError(
+                f"cannot listen at {self.host}:{self.port}: {reason}; choose another --port or --host"
+            ) from error
+        return found
+
     def url(self, port: int) -> str:
         """As a client writes it."""
         scheme = "http" if self.certificate is None else "https"
@@ -56,17 +76,15 @@ class Server(uvicorn.Server):
             self.ready(int(self.servers[0].sockets[0].getsockname()[1]))
 
 
-def serve(model: Model, settings: Settings, address: Address, say: Callable[[str], Any]) -> None:
-    """Answer until SIGTERM or SIGINT; requests that are there then are still answered, for ``drain_seconds``.
+def serve(model: Model, settings: Settings, address: Address, say: Callable[[str], Any], bound: socket.socket) -> None:
+    """Answer on a bound socket until SIGTERM or SIGINT; requests that are there then are still answered, for ``drain_seconds``.
 
     Raises:
-        KeyboardInterrupt: SIGINT ended it. SystemExit: it cannot listen there.
+        KeyboardInterrupt: SIGINT ended it. SystemExit: it could not begin, for example with a certificate that cannot be read.
     """
-    _log()
+    _log(settings.log_details)
     config = uvicorn.Config(
         create_app(model, settings),
-        host=address.host,
-        port=address.port,
         ssl_certfile=address.certificate,
         ssl_keyfile=address.key,
         log_config=None,
@@ -79,17 +97,21 @@ def serve(model: Model, settings: Settings, address: Address, say: Callable[[str
     )
     server = Server(config, lambda port: say(f"ready: {settings.name} at {address.url(port)}/v1"))
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained, which is a good end
-    server.run()
+    server.run(sockets=[bound])
     if not server.started:
         sys.exit(1)
 
 
-def _log() -> None:
-    """Lines on stderr; of the libraries only what goes wrong."""
+def _log(details: bool) -> None:
+    """Lines on stderr; of the libraries only what goes wrong, and warnings, which may quote what was sent, only with ``details``."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
-    for name, level in (("mmkit.serve", logging.INFO), ("uvicorn", logging.WARNING), ("py.warnings", logging.ERROR)):
+    for name, level in (
+        ("mmkit.serve", logging.INFO),
+        ("uvicorn", logging.WARNING),
+        ("py.warnings", logging.WARNING if details else logging.ERROR),
+    ):
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.propagate = False

@@ -98,7 +98,7 @@ class Service:
         """
         options, drawn = self.options(task, given)
         seed = _seed(given) if drawn else None
-        self.engine.waiting.reserve(count)
+        self._reserve(count)
         jobs: list[Job] = []
         try:
             async with _deadline(request):
@@ -118,7 +118,7 @@ class Service:
             Refusal, GoneError: as ``ask``.
         """
         count, jobs = len(values), list[Job]()
-        self.engine.waiting.reserve(count)
+        self._reserve(count)
         try:
             async with _deadline(request):
                 for value in values:
@@ -141,7 +141,7 @@ class Service:
             Refusal: as ``ask``; also while it is read.
         """
         options, drawn = self.options(task, given, streamed=True)
-        self.engine.waiting.reserve()
+        self._reserve(1)
         jobs: list[Job] = []
         request.scope["mmkit"]["ends"].append(lambda: self._end(jobs, 1))
         async with _deadline(request):
@@ -157,6 +157,16 @@ class Service:
             yield answer
             if answer.last:
                 self._count(task, job.tokens, [Made(None, answer.ids)])
+
+    def _reserve(self, count: int) -> None:
+        """Take places.
+
+        Raises:
+            Refusal: there are none, or nobody takes jobs.
+        """
+        if not self.engine.thread.is_alive():
+            raise Refusal(503, "not_ready", "the model does not answer", headers={"Retry-After": "5"})
+        self.engine.waiting.reserve(count)
 
     def _job(
         self,

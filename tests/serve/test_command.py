@@ -1,5 +1,6 @@
 """``mmkit serve``: what is said before anything is served."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 
 
 def test_a_folder_that_is_no_model_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert said(capsys, str(tmp_path)) == (2, f"error: {tmp_path} is not a saved mmkit model: it has no manifest.json")
+    assert said(capsys, str(tmp_path), "--port", "0") == (
+        2,
+        f"error: {tmp_path} is not a saved mmkit model: it has no manifest.json",
+    )
 
 
 def test_a_missing_library_is_named_with_the_extra(
@@ -53,17 +57,30 @@ def test_options_become_settings(
     monkeypatch.setattr(run, "serve", lambda *given: found.append(given[:3]))
     monkeypatch.setenv("MMKIT_API_KEYS", "")
     folder = tmp_path / "captions"
-    assert said(capsys, str(folder), "--max-body", "1", "--allow-urls", "a.example", "--allow-urls", "b.example") == (
+    assert said(
+        capsys, str(folder), "--port", "0", "--max-body", "1", "--allow-urls", "a.example", "--allow-urls", "b.example"
+    ) == (
         0,
         "",
     )
     expected = Settings(name="captions", max_body=2**20, max_buffered=2**23, url_hosts=("a.example", "b.example"),
                         hosts=("localhost", "127.0.0.1", "[::1]"))  # fmt: skip
-    assert found.pop() == ("model", expected, Address())
+    assert found.pop() == ("model", expected, Address(port=0))
     warning = "warning: whoever reaches 0.0.0.0 may ask: there are no API keys (--api-key-file)"
-    assert said(capsys, str(folder), "--host", "0.0.0.0", "--port", "80") == (0, warning)
+    assert said(capsys, str(folder), "--host", "0.0.0.0", "--port", "0") == (0, warning)
     _, settings, address = found.pop()
-    assert (settings.hosts, address) == ((), Address("0.0.0.0", 80))
+    assert (settings.hosts, address) == ((), Address("0.0.0.0", 0))
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = f"cannot listen at 127.0.0.1:{port}: Address already in use; choose another --port or --host"
+        assert said(capsys, str(tmp_path), "--port", str(port)) == (1, f"error: {text}")
 
 
 def test_addresses_are_written_as_clients_need_them() -> None:

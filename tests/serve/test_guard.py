@@ -227,3 +227,11 @@ def test_figures_name_routes_and_codes_and_nothing_of_clients(serve: Serve) -> N
     assert "mmkit_batch_size_count 1.0" in text
     assert "mmkit_waiting 0.0" in text
     assert "secret-path" not in text
+
+
+def test_an_application_whose_model_was_not_started_says_so(model: mmkit.Model) -> None:
+    from mmkit.serve.app import create_app
+
+    client = TestClient(create_app(model))  # without its lifespan
+    assert fault(client.get("/healthz")) == (503, "not_ready", "the model does not answer", None)
+    assert fault(client.post("/v1/tasks/reply", json=ASKED)) == (503, "not_ready", "the model does not answer", None)
