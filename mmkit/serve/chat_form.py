@@ -197,7 +197,7 @@ def chosen(
     able = choice.among(model)
     which = "of that name"
     if model == choice.name:
-        able, which = [task for task in able if task.generates and task.gives in (TEXT, "")], "that writes text"
+        able, which = [task for task in able if task.writes_text], "that writes text"
     fitting = {task.name: found for task in able if (found := filled(task, parts, system)) is not None}
     brought = listed(part.label for part in parts) + (" and a system message" if system else "")
     task = choice.one(able, [task for task in able if task.name in fitting], brought, which)

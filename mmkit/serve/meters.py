@@ -25,6 +25,7 @@ class Meters:
         self.streams = Gauge("mmkit_streams", "Answers that are being streamed.", registry=own)
         self.waiting = Gauge("mmkit_waiting", "Requests that are prepared, wait or are predicted.", registry=own)
         self.waiting_tokens = Gauge("mmkit_waiting_tokens", "Tokens that wait.", registry=own)
+        self.warnings = Counter("mmkit_warnings", "Warnings, such as of files whose header lies.", registry=own)
         self.features = Counter(
             "mmkit_features", "Items by whether their features were known.", ["found"], registry=own
         )

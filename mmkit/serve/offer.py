@@ -57,6 +57,11 @@ class Offered:
         """Its input in words."""
         return listed(column.kind or column.modality for column in self.columns) or "nothing"
 
+    @property
+    def writes_text(self) -> bool:
+        """Whether text comes out, alone or with other values in it."""
+        return self.gives == TEXT or (self.generates and not self.gives)
+
     def column(self, name: str) -> Column | None:
         """A column by name."""
         return next((column for column in self.columns if column.name == name), None)

@@ -41,11 +41,14 @@ class Preparing:
         Raises:
             Refusal: a value cannot be used, or is too long.
         """
+        most = self.settings.max_text
+        for column, value in row.items():
+            if isinstance(value, str) and len(value) > most:
+                raise bad("text_too_long", f"column {column!r}: {len(value)} characters; at most {most} are taken")
         made = await asyncio.get_running_loop().run_in_executor(self.pool, self._prepared, task, row, alone)
         tokens = tokens_of(made)
         if tokens > self.settings.max_tokens:
-            most = self.settings.max_tokens
-            raise bad("too_many_tokens", f"the input has {tokens} tokens; at most {most} are taken")
+            raise bad("too_many_tokens", f"the input has {tokens} tokens; at most {self.settings.max_tokens} are taken")
         return made
 
     def _prepared(self, task: str, row: Mapping[str, Any], alone: str | None) -> Sample:

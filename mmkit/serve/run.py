@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import uvicorn
 from mmkit.errors import MmkitError
 from mmkit.model.model import Model
 from mmkit.serve.app import create_app
+from mmkit.serve.meters import Meters
 from mmkit.serve.settings import Settings
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -82,9 +84,10 @@ def serve(model: Model, settings: Settings, address: Address, say: Callable[[str
     Raises:
         KeyboardInterrupt: SIGINT ended it. SystemExit: it could not begin, for example with a certificate that cannot be read.
     """
-    _log(settings.log_details)
+    app = create_app(model, settings)
+    _log(settings.log_details, app.state.service.meters)
     config = uvicorn.Config(
-        create_app(model, settings),
+        app,
         ssl_certfile=address.certificate,
         ssl_keyfile=address.key,
         log_config=None,
@@ -102,17 +105,27 @@ def serve(model: Model, settings: Settings, address: Address, say: Callable[[str
         sys.exit(1)
 
 
-def _log(details: bool) -> None:
+class _Counting(logging.Handler):
+    """Counts what is logged."""
+
+    def __init__(self, meters: Meters) -> None:
+        super().__init__()
+        self.meters = meters
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One more."""
+        self.meters.warnings.inc()
+
+
+def _log(details: bool, meters: Meters) -> None:
     """Lines on stderr; of the libraries only what goes wrong, and warnings, which may quote what was sent, only with ``details``."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.captureWarnings(True)
-    for name, level in (
-        ("mmkit.serve", logging.INFO),
-        ("uvicorn", logging.WARNING),
-        ("py.warnings", logging.WARNING if details else logging.ERROR),
-    ):
+    warnings.simplefilter("always", UserWarning)
+    for name, level in (("mmkit.serve", logging.INFO), ("uvicorn", logging.WARNING), ("py.warnings", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.propagate = False
         logger.handlers = [handler]
+    logging.getLogger("py.warnings").handlers = [_Counting(meters), *([handler] if details else [])]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -103,8 +103,8 @@ class Service:
         try:
             async with _deadline(request):
                 sample = await unless_gone(request, self.preparing.sample(task.name, row))
-                seeds = [None if seed is None else seed + index for index in range(count)]
-                jobs += [self._job(sample, options, each) for each in seeds]
+                for index in range(count):
+                    jobs.append(self._job(sample, options, None if seed is None else seed + index))
                 made = await unless_gone(request, self._answers(jobs))
             self._count(task, tokens_of(sample), made)
             return Answered(made, tokens_of(sample))
@@ -209,8 +209,7 @@ class Service:
 
     async def plain(self, value: Any) -> Any:
         """A value as JSON holds it: files as data URIs, numbers that are none as null."""
-        loop = asyncio.get_running_loop()
-        return finite(await loop.run_in_executor(None, with_files, value, to_data_uri))
+        return finite(await self._written(value, to_data_uri))
 
     async def files(self, value: Any) -> list[tuple[str, bytes]]:
         """The files, suffix and content, that a value becomes."""
@@ -220,8 +219,14 @@ class Service:
             found.append((suffix, content))
             return ""
 
-        await asyncio.get_running_loop().run_in_executor(None, with_files, value, write)
+        await self._written(value, write)
         return found
+
+    async def _written(self, value: Any, write: Callable[[str, bytes], str]) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, with_files, value, write)
+        except Exception as error:
+            raise self.refusal(error) from None
 
 
 def finite(value: Any) -> Any:

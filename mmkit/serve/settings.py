@@ -14,6 +14,7 @@ class Settings:
         keys: API keys; empty: everybody may ask. requests_per_minute: of one key, or of one address where there are no keys.
         max_body: bytes of a request's body. max_buffered: bytes of all bodies that are held at once.
         max_parts: parts of a chat message, or inputs of one embeddings request. max_choices: answers to one request.
+        max_text: characters of one text, before it is spelt.
         max_tokens: tokens of one request's input. max_new_tokens: the most that a request may ask for. max_beams: likewise.
         queue_requests, queue_tokens: what may wait at once, tokens counted as the model counts them.
         batch_requests, batch_tokens: what is predicted at once. batch_wait: seconds that an idle model waits for company.
@@ -34,6 +35,7 @@ class Settings:
     max_buffered: int = 256 * MEBIBYTE
     max_parts: int = 64
     max_choices: int = 8
+    max_text: int = 262_144
     max_tokens: int = 8192
     max_new_tokens: int = 2048
     max_beams: int = 8

@@ -113,6 +113,14 @@ def test_a_prompt_that_is_too_long_is_refused_before_it_reaches_the_model(serve:
     assert told == (400, "too_many_tokens", "the input has 11 tokens; at most 10 are taken", None)
 
 
+def test_a_text_that_is_too_long_is_not_even_spelt(serve: Serve) -> None:
+    expected = (400, "text_too_long", "column 'question': 101 characters; at most 100 are taken", None)
+    with serve(max_text=100) as client:
+        assert fault(client.post("/v1/tasks/reply", json={"input": {"question": "x" * 101}})) == expected
+        asked = {"model": "tiny", "input": "x" * 101, "voice": "any"}
+        assert fault(client.post("/v1/audio/speech", json=asked))[1] == "text_too_long"
+
+
 class Web:
     """A web server that this machine alone can reach."""
 

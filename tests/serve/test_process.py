@@ -118,6 +118,16 @@ def test_the_log_on_stderr_has_no_word_of_what_was_said(running: Running) -> Non
     assert KEY not in text
 
 
+def test_files_whose_header_lies_are_heard_and_counted(running: Running, sound: Callable[..., bytes]) -> None:
+    content = bytearray(sound())
+    content[40:44] = (10**6).to_bytes(4, "little")  # bytes of samples, it says
+    for count in (1, 2):
+        running.client.audio.transcriptions.create(model="tiny", file=("a.wav", bytes(content)))
+        figures = httpx.get(running.url.replace("/v1", "/metrics"), headers={"authorization": f"Bearer {KEY}"}).text
+        assert f"mmkit_warnings_total {count}.0" in figures
+    assert "header promises" not in running.log.read_text()
+
+
 def test_sigterm_lets_what_is_there_end_and_leaves_with_zero(running: Running) -> None:
     """The last test of this module: it ends the server."""
     body = {"model": "tiny", "messages": [{"role": "user", "content": "what is it"}], "stream": True, "max_tokens": 800}
