@@ -26,6 +26,7 @@ class Contrastive(TaskHead):
     """
 
     reads_count = 2
+    couples_samples = True
 
     def __init__(
         self, dims: tuple[int, int], dim: int | None, how: str, sigmoid: bool, temperature: float, dropout: float
