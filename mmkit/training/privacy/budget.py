@@ -1,6 +1,7 @@
 """What a private run may spend and has spent: sampling rates, noise and accountant of all stages together."""
 
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from mmkit import __version__
-from mmkit.data.sources import Rows
+from mmkit.data.sources import Rows, open_all
 from mmkit.errors import MmkitError, SpecError
 from mmkit.spec.schema import Privacy, Stage, Train
 from mmkit.wiring.graph import Plan
@@ -166,6 +167,20 @@ class Budget:
         return describe(self.options, self.stages, self.noise_multiplier, self.rows)
 
 
+def planned_line(plan: Plan) -> str | None:
+    """What ``train.privacy`` of a spec means with the rows that it names; None without it.
+
+    Raises:
+        DataError: they cannot be opened. SpecError, MmkitError: as in training.
+    """
+    settings = plan.spec.train
+    if settings is None or settings.privacy is None:
+        return None
+    sources = open_all(plan, "train")
+    stages = stage_budgets(plan, settings, sources)
+    return describe(settings.privacy, stages, noise(settings.privacy, stages), sum(len(rows) for rows in sources))
+
+
 def describe(options: Privacy, stages: Sequence[StageBudget], noise_multiplier: float, rows: int) -> str:
     """What a budget means, in a line."""
     planned = epsilon(options, [(noise_multiplier, stage.rate, stage.steps) for stage in stages])
@@ -190,16 +205,18 @@ def noise(options: Privacy, stages: Sequence[StageBudget]) -> float:
     if len(stages) == 1:
         calibrate = require_opacus().accountants.utils.get_noise_multiplier
         stage = stages[0]
-        return float(
-            calibrate(
-                target_epsilon=wanted,
-                target_delta=options.delta,
-                sample_rate=stage.rate,
-                steps=stage.steps,
-                accountant=options.accountant,
-                epsilon_tolerance=_tolerance(wanted),
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(
+                calibrate(
+                    target_epsilon=wanted,
+                    target_delta=options.delta,
+                    sample_rate=stage.rate,
+                    steps=stage.steps,
+                    accountant=options.accountant,
+                    epsilon_tolerance=_tolerance(wanted),
+                )
             )
-        )
 
     def total(multiplier: float) -> float:
         return epsilon(options, [(multiplier, stage.rate, stage.steps) for stage in stages])
@@ -229,7 +246,9 @@ def epsilon(options: Privacy, history: Sequence[tuple[float, float, int]]) -> fl
         return float("inf")
     accountant: Any = require_opacus().accountants.create_accountant(options.accountant)
     accountant.history = list(history)
-    return float(accountant.get_epsilon(delta=options.delta))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a bound that could be tighter: prv only begins there
+        return float(accountant.get_epsilon(delta=options.delta))
 
 
 def _generator(device: torch.device, seed: int | None) -> torch.Generator:
