@@ -44,7 +44,11 @@ def coupling_problems(
     problems = []
     stage = plan.spec.train.stages[index]
     for node, module in modules.items():
-        names = [name for name, part in module.named_modules() if isinstance(part, _NormBase) and _keeps(part)]
+        module.train()  # a component may keep some layers out of training mode
+        layers = [
+            (name, part) for name, part in module.named_modules() if isinstance(part, _NormBase) and part.training
+        ]
+        names = [name for name, part in layers if _keeps(part)]
         if names and (node in trained or not any(True for _ in module.parameters())):
             message = (
                 f"stage {stage.name} trains {node}, whose {names[0]} keeps statistics of batches: samples are not apart "

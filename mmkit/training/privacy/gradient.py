@@ -32,7 +32,8 @@ class PrivateGradient:
             expected_batch_size=stage.lot,
             generator=budget.generator,
         )
-        self.buffers = {name: buffer._version for name, buffer in model.named_buffers()}
+        saved = model.state_dict().keys()
+        self.buffers = {name: buffer.clone() for name, buffer in model.named_buffers() if name in saved}
 
     @property
     def factors(self) -> Mapping[str, float]:
@@ -70,8 +71,9 @@ class PrivateGradient:
             parameter.grad_sample = None
 
     def _check_buffers(self) -> None:
-        for name, buffer in self.model.named_buffers():
-            if buffer._version != self.buffers.get(name):
+        now = dict(self.model.named_buffers())
+        for name, buffer in self.buffers.items():
+            if not torch.equal(now[name], buffer):
                 raise TrainingError(
                     f"train.privacy: the pass has changed the buffer {name}, which is saved with the model and has no "
                     "noise; freeze this node, or use a component that keeps nothing of its batches"
