@@ -46,8 +46,9 @@ def main() -> None:
             f"{f['accuracy']:.3f}",
             f"{f['auc'][0]:.3f} ({f['auc'][1]:.3f} – {f['auc'][2]:.3f})",
             f"{f['tpr'][0]:.1%}",
+            f"{f['noise']:.2f}" if f["noise"] is not None else "–",
+            f"{f['seconds']:.0f} s",
         )
-        + (f"{f['noise']:.2f}" if f["noise"] is not None else "–", f"{f['seconds']:.0f} s")
         for name, f in figures.items()
     ]
     head = (
