@@ -25,6 +25,7 @@ from mmkit.cli.new import new
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
 from mmkit.cli.predict import predict
 from mmkit.cli.profile import profile
+from mmkit.cli.serve import serve
 from mmkit.cli.train import train
 from mmkit.cli.tune import tune
 
@@ -82,6 +83,7 @@ app.command()(profile)
 app.command()(evaluate)
 app.command()(audit)
 app.command(cls=WithColumns)(predict)
+app.command()(serve)
 app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)

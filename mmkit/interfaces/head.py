@@ -60,6 +60,7 @@ class TaskHead(nn.Module, ABC):
             of all that have none. The same seed gives the same prediction, alone and in a batch.
         input_dropout: how often a training sample's columns are left out of its prompt, so that the model also knows
             the prompt without them (classifier-free guidance, Ho & Salimans 2022).
+        embeds: it also gives the embedding of one node alone, by ``embed_one``.
     """
 
     autoregressive: bool = False
@@ -67,6 +68,7 @@ class TaskHead(nn.Module, ABC):
     reads_count: int = 1
     draws: bool = False
     input_dropout: float = 0.0
+    embeds: bool = False
 
     @abstractmethod
     def target(self, raw: Any) -> Tensor:
@@ -95,6 +97,14 @@ class TaskHead(nn.Module, ABC):
         """Decoding options of an autoregressive head: max_new_tokens, beams, temperature, top_k, top_p,
         guidance, seed."""
         return {}
+
+    def answer_schema(self) -> Mapping[str, Any]:
+        """JSON Schema of a prediction, for programs that are to read it; empty where there is nothing to say."""
+        return {}
+
+    def embed_one(self, place: int, features: Ragged) -> Float[Tensor, "items dim"]:
+        """Embeddings of items of the node at this place of ``reads``, without the other nodes; of a head that ``embeds``."""
+        raise NotImplementedError
 
     @abstractmethod
     def metrics(self) -> list[Metric]:

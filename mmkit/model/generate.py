@@ -3,12 +3,14 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmkit.errors import MmkitError, nearest
 from mmkit.interfaces import Grammar, TaskHead
+from mmkit.interfaces.codec import streams_of
 from mmkit.model.batch import PackedBatch, pack
 from mmkit.model.decoder import Decoder
 from mmkit.ragged import Ragged, cat
@@ -30,23 +32,74 @@ OPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Made:
+    """One prediction.
+
+    Attributes:
+        ids: how many ids were written for it, the end id left out; 0 of a head that writes none. whole: whether it ended by itself,
+            and not at ``max_new_tokens``.
+    """
+
+    value: Any
+    ids: int = 0
+    whole: bool = True
+
+
 def predict_batch(model: "Model", task: str, batch: PackedBatch, **options: Any) -> list[Any]:
     """Predictions for every sample of the batch, all of one task, in order."""
+    return [made.value for made in made_batch(model, task, batch, **options)]
+
+
+def made_batch(model: "Model", task: str, batch: PackedBatch, **options: Any) -> list[Made]:
+    """As ``predict_batch``, and how long each prediction is."""
     from mmkit.model.model import Run
 
     run, planned, head = Run(model, batch), model.plan.tasks[task], model.parts.heads[task]
     samples = list(range(len(batch.tasks)))
     if not head.autoregressive:
-        odd = [name for name in options if name != "seed" or not head.draws]
-        if odd:
-            raise MmkitError(f"task {task!r} takes no options{' but seed' * head.draws}, got: {', '.join(odd)}")
+        chosen = chosen_options(model, task, options)
         features = [run.read(node, samples) for node in planned.reads]
-        given = {"seeds": seeds_of(options["seed"], len(samples))} if options else {}
-        return head.predict(features, **given)
+        given = {"seeds": seeds_of(chosen["seed"], len(samples))} if chosen else {}
+        return [Made(value) for value in head.predict(features, **given)]
     decoder, prompt, chosen = prepared(run, task, options)
     ids = decoder.beam(prompt, chosen) if chosen["beams"] > 1 else decoder.sample(prompt, chosen)
     say_cut(decoder, task, len(samples), chosen)
-    return head.predict([Ragged.of([torch.tensor(sequence, dtype=torch.int64) for sequence in ids])])
+    values = head.predict([Ragged.of([torch.tensor(sequence, dtype=torch.int64) for sequence in ids])])
+    most = int(chosen["max_new_tokens"])
+    return [Made(value, len(own), len(own) < most) for value, own in zip(values, ids, strict=True)]
+
+
+def chosen_options(model: "Model", task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a task will be decoded with: those given, else the head's, else the defaults. Of a head that does not
+    decode, at most its seed.
+
+    Raises:
+        MmkitError: an option that is unknown, out of range, or does not fit the others or the task.
+    """
+    head, name = model.parts.heads[task], model.plan.tasks[task].output_modality
+    if not head.autoregressive:
+        odd = [option for option in options if option != "seed" or not head.draws]
+        if odd:
+            raise MmkitError(f"task {task!r} takes no options{' but seed' * head.draws}, got: {', '.join(odd)}")
+        return dict(options)
+    chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
+    chosen.update(options)
+    _check({key: value for key, value in chosen.items() if key != "seed"})
+    assert name is not None
+    vocabulary, guided = model.vocabularies[name], chosen["guidance"] != 1.0
+    if chosen["max_new_tokens"] is None:
+        chosen["max_new_tokens"] = vocabulary.longest if isinstance(vocabulary, Grammar) else LONGEST
+    if guided and not head.input_dropout:
+        raise MmkitError(
+            f"guidance of task {task!r} needs a model that knows its prompt without columns; "
+            "fix: train it with input_dropout: 0.1 in its head"
+        )
+    streams = streams_of(vocabulary)
+    if chosen["beams"] > 1 and (guided or streams > 1):
+        what = "guidance" if guided else f"{name!r}, which has {streams} ids a step,"
+        raise MmkitError(f"beams > 1 and {what} exclude each other; decode with beams: 1")
+    return chosen
 
 
 def seeds_of(given: Any, count: int) -> list[int]:
@@ -76,42 +129,32 @@ def prepared(run: "Run", task: str, options: Mapping[str, Any]) -> tuple[Decoder
     """The decoder of a task, what it reads for every sample of the batch, and all options.
 
     Raises:
-        MmkitError: an option that is unknown, out of range, or does not fit the others or the task.
+        MmkitError: as ``chosen_options``.
     """
-    model = run.model
-    planned, head = model.plan.tasks[task], model.parts.heads[task]
-    chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
-    chosen.update(options)
-    _check({key: value for key, value in chosen.items() if key != "seed"})
+    model, chosen = run.model, chosen_options(run.model, task, options)
+    planned = model.plan.tasks[task]
     chosen["seed"] = seeds_of(chosen["seed"], len(run.batch.tasks))
     name = planned.output_modality
     assert name is not None
-    vocabulary, node, samples = model.vocabularies[name], planned.reads[0], list(range(len(run.batch.tasks)))
-    if chosen["max_new_tokens"] is None:
-        chosen["max_new_tokens"] = vocabulary.longest if isinstance(vocabulary, Grammar) else LONGEST
+    node, samples = planned.reads[0], list(range(len(run.batch.tasks)))
     prompt = run.prompt(node, samples)
     guided = chosen["guidance"] != 1.0
     if guided:
-        prompt = cat([prompt, _unconditional(run, task, node, len(samples))])
+        prompt = cat([prompt, _unconditional(run, node, len(samples), task)])
     decoder = Decoder(
-        model.parts.backbones[node], vocabulary, model.offsets[name], chosen["guidance"] if guided else None
+        model.parts.backbones[node],
+        model.vocabularies[name],
+        model.offsets[name],
+        chosen["guidance"] if guided else None,
     )
-    if chosen["beams"] > 1 and (guided or decoder.streams > 1):
-        what = "guidance" if guided else f"{name!r}, which has {decoder.streams} ids a step,"
-        raise MmkitError(f"beams > 1 and {what} exclude each other; decode with beams: 1")
     return decoder, prompt, chosen
 
 
-def _unconditional(run: "Run", task: str, node: str, count: int) -> Ragged:
+def _unconditional(run: "Run", node: str, count: int, task: str) -> Ragged:
     """What is read where the input columns are left out, once a sample."""
     from mmkit.model.model import Run
 
     model = run.model
-    if not model.parts.heads[task].input_dropout:
-        raise MmkitError(
-            f"guidance of task {task!r} needs a model that knows its prompt without columns; "
-            "fix: train it with input_dropout: 0.1 in its head"
-        )
     batch = pack([model.preparer().without_input(task)], {}).to(model.device)
     return Run(model, batch).prompt(node, [0]).select([0] * count)
 

@@ -82,6 +82,14 @@ class Preparer:
         own = [part.text for part in self.plan.tasks[task].parts if isinstance(part, Literal)]
         return Sample(task, tuple(self._literal(text) for text in own))
 
+    def alone(self, task: str, column: str, value: Any) -> Sample:
+        """One column of a task and nothing else of its template, for the embedding of its node.
+
+        Raises:
+            SampleError: the value cannot be used.
+        """
+        return Sample(task, (self._part(self.plan.tasks[task].modality_of[column], column, {column: value}),))
+
     def _value(self, column: str, row: Mapping[str, Any]) -> Any:
         if column not in row:
             raise SampleError(f"there is no column {column!r}; the row has: {', '.join(map(str, row))}")

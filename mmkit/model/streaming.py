@@ -10,7 +10,7 @@ import torch
 from mmkit.errors import MmkitError
 from mmkit.interfaces import Codec, VocabularyAdapter
 from mmkit.interfaces.codec import restored
-from mmkit.model.batch import pack
+from mmkit.model.batch import Sample, pack
 
 if TYPE_CHECKING:
     from mmkit.model.model import Model
@@ -25,11 +25,14 @@ class Piece:
     Attributes:
         modality: of the value. value: text that follows the texts before; sound that follows the sounds before; of a grid,
             the picture with all rows that are there so far. last: nothing follows.
+        ids: how many ids are written so far. whole: whether the value ends by itself, known of the last piece.
     """
 
     modality: str
     value: Any
     last: bool = False
+    ids: int = 0
+    whole: bool = True
 
 
 def stream(
@@ -40,13 +43,19 @@ def stream(
     Raises:
         MmkitError: the task does not generate, or an option is not legal. SampleError: the sample cannot be used.
     """
-    from mmkit.model.generate import prepared, say_cut
-    from mmkit.model.model import Run
-
     model.known(task)
     if not model.parts.heads[task].autoregressive:
         raise MmkitError(f"task {task!r} does not generate, so there is nothing to stream; use predict")
-    batch = pack([model.preparer(root)(task, sample, target=False)], model.processors()).to(model.device)
+    yield from stream_prepared(model, model.preparer(root)(task, sample, target=False), options)
+
+
+def stream_prepared(model: "Model", sample: Sample, options: Mapping[str, Any]) -> Iterator[Piece]:
+    """``stream`` of a sample that is prepared."""
+    from mmkit.model.generate import prepared, say_cut
+    from mmkit.model.model import Run
+
+    task = sample.task
+    batch = pack([sample], model.processors()).to(model.device)
     was = model.training
     model.eval()
     try:
@@ -59,9 +68,9 @@ def stream(
         pieces = _Frames(vocabulary) if isinstance(vocabulary, Codec) else _Texts(vocabulary)
         for (ids,) in decoder.steps(prompt, chosen):
             for value in pieces.new(ids):
-                yield Piece(modality, value)
+                yield Piece(modality, value, ids=len(ids))
         say_cut(decoder, task, 1, chosen)
-        yield Piece(modality, pieces.rest(ids), last=True)
+        yield Piece(modality, pieces.rest(ids), last=True, ids=len(ids), whole=not decoder.cut)
     finally:
         model.train(was)
 

@@ -1,6 +1,6 @@
 """Classification: pooled features → one label, or any number of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -117,6 +117,14 @@ class Classify(TaskHead):
             return {"labels": chosen, "probabilities": named}
         best = int(row[1] > self.threshold) if self.kind == "binary" else max(range(len(row)), key=row.__getitem__)
         return {"label": labels[best], "probabilities": named}
+
+    def answer_schema(self) -> Mapping[str, Any]:
+        """The listed labels and a number for each."""
+        listed = {"enum": list(self.labels)}
+        chosen = {"labels": {"type": "array", "items": listed}} if self.kind == "multilabel" else {"label": listed}
+        numbers = {str(label): {"type": "number", "minimum": 0, "maximum": 1} for label in self.labels}
+        both = {**chosen, "probabilities": {"type": "object", "properties": numbers, "required": list(numbers)}}
+        return {"type": "object", "properties": both, "required": list(both)}
 
     def metrics(self) -> list[Metric]:
         """Accuracy, F1 and AUROC."""

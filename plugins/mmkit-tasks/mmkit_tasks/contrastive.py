@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Contrastive(TaskHead):
 
     reads_count = 2
     couples_samples = True
+    embeds = True
 
     def __init__(
         self, dims: tuple[int, int], dim: int | None, how: str, sigmoid: bool, temperature: float, dropout: float
@@ -93,6 +94,22 @@ class Contrastive(TaskHead):
         """``{"a": […], "b": […]}``: the normalised embeddings of each sample's two nodes."""
         a, b = self.embed(features)
         return [{"a": x, "b": y} for x, y in zip(a.cpu().tolist(), b.cpu().tolist(), strict=True)]
+
+    def embed_one(self, place: int, features: Ragged) -> Float[Tensor, "items dim"]:
+        """The normalised embeddings of one of the two nodes.
+
+        Raises:
+            SampleError: an item is empty.
+        """
+        if 0 in features.sizes:
+            raise SampleError("there is nothing to embed: the value gives no features")
+        project = (self.project_a, self.project_b)[place]
+        return functional.normalize(project(self.dropout(pool_items(features, self.how))).float(), dim=-1)
+
+    def answer_schema(self) -> Mapping[str, Any]:
+        """Two lists of numbers."""
+        numbers = {"type": "array", "items": {"type": "number"}}
+        return {"type": "object", "properties": {"a": numbers, "b": numbers}, "required": ["a", "b"]}
 
     def metrics(self) -> list[Metric]:
         """Recall at 1, 5 and 10 in both directions."""

@@ -1,7 +1,7 @@
 """Regression: pooled features → one or several numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -79,6 +79,15 @@ class Regress(TaskHead):
             values = values.clamp(*self.bounds)
         rows = values.cpu().tolist()
         return [row[0] for row in rows] if self.dims == 1 else rows
+
+    def answer_schema(self) -> Mapping[str, Any]:
+        """A number, or a list of ``dims`` numbers."""
+        number = {"type": "number"}
+        return (
+            number
+            if self.dims == 1
+            else {"type": "array", "items": number, "minItems": self.dims, "maxItems": self.dims}
+        )
 
     def metrics(self) -> list[Metric]:
         """MAE, RMSE and Pearson's r."""
