@@ -2,7 +2,7 @@ PY := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: env demo docs test test-all lint reference bench
+.PHONY: env demo docs test test-all soak lint reference bench
 env: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
@@ -23,7 +23,10 @@ test: env .venv/.docs lint
 	$(PY) -m pytest -n 2 -m "not slow"
 
 test-all: env .venv/.docs lint
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 -m "not soak"
+
+soak: env
+	$(PY) -m pytest -s -m soak
 
 .venv/.demo: .venv/.ready requirements/demo.txt
 	$(PY) -m pip install -q -r requirements/demo.txt

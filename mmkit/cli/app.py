@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from mmkit import __version__
 from mmkit.cli import plugged
+from mmkit.cli.audit import audit
 from mmkit.cli.cache import cache
 from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.conform import conform
@@ -80,6 +81,7 @@ app.command()(train)
 app.command()(tune)
 app.command()(profile)
 app.command()(evaluate)
+app.command()(audit)
 app.command(cls=WithColumns)(predict)
 app.command()(serve)
 app.command("inspect")(inspect_spec)

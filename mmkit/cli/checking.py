@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mmkit.wiring.graph import Plan
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON file.")]
+SpecOrModel = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML or JSON file, or the folder of a saved model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
@@ -30,13 +31,33 @@ def check(
     with bars() as shown:
         shown.wait("checking")
         rows = run(spec, static=static, flops=flops)
+        private = None if static else _private(spec)
     if as_json:
-        print_json(_as_json(rows, static))
+        print_json(_as_json(rows, static) | ({"privacy": private} if private else {}))
     elif static:
         show(("node", "component"), [(row.node, row.component) for row in rows])
         _notes(rows, [])
     else:
         _table(rows, flops)
+        if private:
+            note(private)
+
+
+def _private(spec: Path) -> str | None:
+    """What ``train.privacy`` means, where its rows are there."""
+    from mmkit.discovery import discover
+    from mmkit.errors import DataError
+    from mmkit.wiring.planner import plan
+
+    planned = plan(spec, discover())
+    if planned.spec.train is None or planned.spec.train.privacy is None:
+        return None
+    from mmkit.training.privacy.budget import planned_line
+
+    try:
+        return planned_line(planned)
+    except DataError as error:
+        return f"privacy: the noise follows from the number of rows, which is not known here: {error}"
 
 
 def _table(rows: "Sequence[NodeReport]", counted: bool) -> None:
@@ -95,12 +116,12 @@ def _as_json(rows: "Sequence[NodeReport]", static: bool) -> dict[str, Any]:
 
 
 def inspect_spec(
-    spec: SpecPath,
+    spec: SpecOrModel,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print only the graph as Mermaid text.")] = False,
     svg: Annotated[Optional[Path], typer.Option(help="Also draw the graph into this file.")] = None,  # noqa: UP045
     as_json: AsJson = False,
 ) -> None:
-    """The graph of a spec, as a table, as Mermaid, and as a picture."""
+    """The graph of a spec or a saved model, as a table, as Mermaid, and as a picture; and the privacy it was trained with."""
     from mmkit.discovery import discover
     from mmkit.errors import MmkitError
     from mmkit.wiring.draw import to_mermaid
@@ -108,7 +129,8 @@ def inspect_spec(
 
     if mermaid and as_json:
         raise MmkitError("--mermaid and --json exclude each other: each prints something else")
-    planned = plan(spec, discover())
+    private = _spent(spec) if spec.is_dir() else None
+    planned = plan(spec / "spec.json" if spec.is_dir() else spec, discover())
     if svg is not None:
         from mmkit.wiring.svg import to_svg
 
@@ -117,9 +139,26 @@ def inspect_spec(
     if mermaid:
         typer.echo(to_mermaid(planned))
     elif as_json:
-        print_json(_graph_json(planned))
+        print_json(_graph_json(planned) | ({"privacy": private} if private else {}))
     else:
         _graph_table(planned)
+        if private:
+            from mmkit.training.privacy.budget import said
+
+            note(said(private))
+
+
+def _spent(folder: Path) -> dict[str, Any] | None:
+    """What a saved model says of a private training.
+
+    Raises:
+        CheckpointError: this is not the folder of a model.
+    """
+    from mmkit.model.checkpoint import FORMAT, PRIVACY
+    from mmkit.model.folder import read_json, read_manifest
+
+    read_manifest(folder, FORMAT)
+    return dict(read_json(folder, PRIVACY)) if (folder / PRIVACY).is_file() else None
 
 
 def _graph_table(planned: "Plan") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset, get_worker_info
 
 from mmkit.data.draws import Chunk
+from mmkit.data.masked import SHORT, masked
 from mmkit.data.seeds import own_randomness, sample_seed, seed_everything
 from mmkit.data.sources import Rows, without_stream
 from mmkit.data.transport import ship
@@ -97,9 +98,12 @@ class Preparation(Dataset[Any]):
                 raise row
             return self.preparers[source](self.sources[source].given.task, row, address=address)
         except SampleError as error:
+            known = {} if isinstance(row, SampleError) else row
             if self.skip:
-                return BadSample(address, str(error))
-            return Failure(f"{address}: {error} (data.on_bad_sample: skip would leave such rows out)")
+                return BadSample(address, masked(str(error), known))
+            return Failure(
+                f"{address}: {masked(str(error), known, SHORT)} (data.on_bad_sample: skip would leave such rows out)"
+            )
         except MmkitError as error:
             return (PluginFailure if isinstance(error, PluginError) else Failure)(f"{address}: {error}")
         except Exception as error:

@@ -53,6 +53,8 @@ class TaskHead(nn.Module, ABC):
     Attributes:
         autoregressive: the head's targets are ids fed back into a generating backbone (teacher forcing); it
             then learns from ``Scores``.
+        couples_samples: the loss of a sample depends on the others of its batch (negatives of a contrastive loss), so that
+            it has no gradient of its own; private training refuses it.
         reads_count: how many nodes it reads (2 for a contrastive head).
         draws: predictions are random; ``predict`` then also takes ``seeds``, one a sample, and ``options`` gives the ``seed``
             of all that have none. The same seed gives the same prediction, alone and in a batch.
@@ -62,6 +64,7 @@ class TaskHead(nn.Module, ABC):
     """
 
     autoregressive: bool = False
+    couples_samples: bool = False
     reads_count: int = 1
     draws: bool = False
     input_dropout: float = 0.0

@@ -28,6 +28,7 @@ from mmkit.wiring.planner import plan
 
 FORMAT = 1
 LORA = "lora.json"  # adapters kept apart
+PRIVACY = "privacy.json"  # what a private training has spent
 MAX_HEADER = 8 * 1024 * 1024
 
 
@@ -57,6 +58,8 @@ def write_model(model: Model, folder: Path, final: Path, merged: bool = True) ->
     apart = [lora for lora in model.lora if not (merged and lora.merge)]
     if apart:
         dump_json(folder / LORA, {"adapters": records(apart)})
+    if model.privacy is not None:
+        dump_json(folder / PRIVACY, model.privacy)
     dump_json(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
     for name, component in _with_assets(model).items():
         target = folder / "assets" / name
@@ -114,6 +117,8 @@ def restore(folder: Path, planned: Plan) -> Model:
     except (PluginError, SpecError, ValueError) as error:
         raise CheckpointError(f"{folder} cannot be loaded: {error}") from error
     _assign(model, folder / "model.safetensors")
+    if (folder / PRIVACY).is_file():
+        model.privacy = dict(read_json(folder, PRIVACY))
     return model
 
 

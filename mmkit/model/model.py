@@ -26,6 +26,9 @@ class Model(nn.Module):
     """What ``mmkit.build`` returns: encoders, adapters, backbones and heads of one spec.
 
     ``model(batch)`` gives ``{"loss": …, "losses": {task: …}}``; ``predict(task, samples)`` gives predictions.
+
+    Attributes:
+        privacy: what a private training has spent, as ``privacy.json`` of the saved model says it; None without one.
     """
 
     def __init__(self, plan: Plan, parts: Parts) -> None:
@@ -40,6 +43,7 @@ class Model(nn.Module):
         self.parts = parts
         self.caches: dict[str, FeatureCache] = {}
         self.lora: list[Lora] = []
+        self.privacy: dict[str, Any] | None = None
 
     @property
     def device(self) -> torch.device:

@@ -256,6 +256,40 @@ def _metric(value: Any) -> Any:
     return {"metric": value} if isinstance(value, str) else value
 
 
+class Privacy(Strict):
+    """Differentially private training, DP-SGD (Abadi et al. 2016), of everything that the stages train.
+
+    One row of data.train is protected. Needs mmkit[privacy].
+    """
+
+    epsilon: float | None = Field(
+        None, gt=0, description="Budget of the whole run, all stages together; the noise follows from it."
+    )
+    noise_multiplier: float | None = Field(
+        None, ge=0, description="Noise in units of clip, instead of epsilon; 0 protects nothing."
+    )
+    delta: float = Field(
+        gt=0, lt=1, description="Probability that the guarantee does not hold; below 1 / rows, best far below."
+    )
+    clip: float = Field(1.0, gt=0, description="Largest norm of one row's gradient. The stages' own clip is not used.")
+    accountant: Literal["prv", "rdp"] = Field(
+        "prv",
+        description="How epsilon is computed: prv (Gopi et al. 2021) is tight, rdp (Mironov 2017) an upper bound.",
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="Makes noise and sampling repeatable, for tests: who knows it can take the noise away. Default: from "
+        "the operating system, kept nowhere but in checkpoints of an unfinished run.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Privacy":
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give either epsilon or noise_multiplier")
+        return self
+
+
 class Train(Strict):
     """How the model is trained."""
 
@@ -292,6 +326,7 @@ class Train(Strict):
         None, gt=0, description="Steps between evaluations on data.valid; default: at the end of each stage."
     )
     eval_limit: int | None = Field(None, gt=0, description="Most rows a source in these evaluations.")
+    privacy: Privacy | None = Field(None, description="Train with differential privacy; see the page on privacy.")
     keep_best: Annotated[KeepBest, BeforeValidator(_metric, json_schema_input_type=KeepBest | str)] | None = Field(
         None, description="Keep the model of the evaluation that is best by this metric, instead of the last."
     )

@@ -104,9 +104,15 @@ class Checkpoints:
             check_same(newest.folder, spec)
         return newest or False
 
-    def finish(self) -> None:
-        """The model is complete and saved."""
+    def finish(self, keep: bool = True) -> None:
+        """The model is complete and saved.
+
+        Args:
+            keep: False removes every checkpoint: those of a private run hold what takes the noise away.
+        """
         self._mark(finished=True)
+        for path in () if keep else sorted(self.folder.glob("*stage*")):
+            shutil.rmtree(path)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint of this run whose every file is as it was written; others are reported."""

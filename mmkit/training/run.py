@@ -25,6 +25,7 @@ from mmkit.training.parallel.lost import together
 from mmkit.training.parallel.ranks import Ranks, connect
 from mmkit.training.parallel.sharded import check_shardable
 from mmkit.training.parallel.shares import share
+from mmkit.training.privacy.budget import Budget, said, stage_budgets
 from mmkit.training.rehearsal import rehearse
 from mmkit.training.stage_run import run_stage
 from mmkit.training.state import own_memory
@@ -97,6 +98,8 @@ def _train(
         say(f"resuming from {start.folder}" if start else f"nothing to resume in {folder}: starting from the beginning")
     sources = open_all(planned, "train")
     _check_sharing(planned, settings, sources, ranks)
+    if settings.privacy is not None:
+        stage_budgets(planned, settings, sources)
     rehearse(planned, {rows.given.task for rows in sources})
     model = restore(start.folder, planned) if start else build(planned, fit=RawValues(sources, planned))
     own_memory(model)
@@ -106,13 +109,16 @@ def _train(
     follow = trackers(planned, folder)
     told = callbacks(model, folder, ranks.first)
     around = Surroundings(model, settings, sources, checkpoints, None, interrupts, say, step, follow, told, ranks)
-    around = replace(around, validation=_validation(around, start))
+    around = replace(around, validation=_validation(around, start), privacy=_budget(around, start))
     _stages(around, start)
     validation = around.validation
     if settings.keep_best and validation and validation.best:
         best = validation.best
         say(f"the model is that of stage {settings.stages[best['stage']].name}, step {best['step']}")
         model = load(folder, device=model.device)
+        if around.privacy is not None:  # the choice has looked at every step
+            model.privacy = around.privacy.record()
+            model.save(folder)
     return model.eval()
 
 
@@ -145,6 +151,10 @@ def _check_sharing(planned: Plan, settings: Train, sources: Sequence[Rows], rank
     """
     if ranks.world == 1:
         return
+    if settings.privacy is not None:
+        message = f"private training runs in one process, and {ranks.world} were started"
+        fix = "start it without torchrun or accelerate launch"
+        raise SpecError([planned.source.problem(("train", "privacy"), message, fix)])
     rows = [len(source) for source in sources if not source.given.streaming]
     if len(rows) == len(sources) and sum(rows) < ranks.world:
         there = "1 row" if sum(rows) == 1 else f"{sum(rows)} rows"
@@ -165,6 +175,9 @@ def _stages(around: Surroundings, start: Checkpoint | None) -> None:
         merged = merge(around.model)
         if merged:
             around.say(f"stage {stages[index].name}: adapters of {merged} layers merged")
+        if around.privacy is not None:
+            spent = around.privacy.spent()
+            around.say(f"stage {stages[index].name}: ε {spent:.3g} at δ {around.privacy.options.delta:g} spent so far")
         if index + 1 < len(stages):
             fill = partial(_between, around, index + 1)
             around.save(partial(around.checkpoints.write, index + 1, 0, fill))
@@ -175,7 +188,23 @@ def _stages(around: Surroundings, start: Checkpoint | None) -> None:
         if index + 1 < len(stages) and interrupted:
             around.say(f"interrupted after stage {stages[index].name}; resume goes on with the next")
             around.interrupts.leave()
-    around.save(around.checkpoints.finish)
+    around.save(partial(around.checkpoints.finish, keep=around.privacy is None))
+    if around.privacy is not None:
+        around.say(said(around.privacy.record()))
+
+
+def _budget(around: Surroundings, start: Checkpoint | None) -> Budget | None:
+    """What a private run may spend, as a checkpoint left it."""
+    settings, model = around.settings, around.model
+    if settings.privacy is None:
+        return None
+    rows = sum(len(source) for source in around.sources)
+    stages = stage_budgets(model.plan, settings, around.sources)
+    budget = Budget(settings.privacy, stages, model.device, rows)
+    if start is not None:
+        budget.load(start.progress["privacy"])
+    around.say(budget.plan)
+    return budget
 
 
 def _between(around: Surroundings, stage: int, folder: Path) -> None:

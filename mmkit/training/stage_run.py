@@ -1,10 +1,11 @@
 """One stage from its table to its last step, from the beginning or from a checkpoint."""
 
+import math
 import signal
 import time
 from collections.abc import Mapping
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from mmkit.data.cache.use import feature_caches, rows_recur
 from mmkit.data.loading import PackedLoader, Quarantine, loader
+from mmkit.data.lots import Lots
 from mmkit.data.quarantine import PackingReport
 from mmkit.errors import SpecError
 from mmkit.model.batch import PackedBatch
@@ -30,6 +32,8 @@ from mmkit.training.meter import Meter, line
 from mmkit.training.parallel.choice import engine
 from mmkit.training.parallel.engines import Engine
 from mmkit.training.parallel.shares import share
+from mmkit.training.privacy.budget import StageBudget
+from mmkit.training.privacy.gradient import PrivateGradient
 from mmkit.training.probe import probe
 from mmkit.training.stages import Trainable, apply_stage, frozen_encoders, lines
 from mmkit.training.state import (
@@ -94,9 +98,12 @@ class StageRun:
         model, settings = around.model, around.settings
         self.stage: Stage = settings.stages[index]
         self.own = share(self.stage, index, around.ranks.world, model.plan)
+        self.budget = around.privacy.stages[index] if around.privacy else None
+        if self.budget is not None:  # one lot a step, clipped by its samples
+            self.own = self.own.model_copy(update={"accumulate": 1, "batch_size": self.budget.lot, "clip": math.inf})
         self.seed = settings.seed + index
         self.batches = self._loader()
-        self.steps = self.stage.steps or self.batches.steps(self.own.accumulate)
+        self.steps = self.stage.steps or self._steps()
         self.quarantine = Quarantine((model.plan.spec.data or Data()).max_bad)
         autoregressive = [name for name, head in model.parts.heads.items() if head.autoregressive]
         parameters = sum(row.total for row in trained.table)
@@ -106,8 +113,21 @@ class StageRun:
         self.stopped = False
         self.trainer = self._trainer()
 
-    def _loader(self) -> PackedLoader:
+    def _steps(self) -> int:
+        return (
+            self.batches.steps(self.own.accumulate) if isinstance(self.batches, PackedLoader) else self._private.steps
+        )
+
+    @property
+    def _private(self) -> StageBudget:
+        assert self.budget is not None
+        return self.budget
+
+    def _loader(self) -> PackedLoader | Lots:
         around = self.around
+        if self.budget is not None and around.privacy is not None:
+            rates, secret = self.budget.rates, around.privacy.secret
+            return Lots(around.model, around.sources, rates, secret=secret, seed=self.seed, stage_index=self.index)
         return loader(
             around.model,
             around.sources,
@@ -145,6 +165,7 @@ class StageRun:
             self.meter,
             self,
             settings.precision == "bf16",
+            self._private_gradient(),
         )
         trainer.load = self._load
         at = self.start.order[1] if self.start else 0
@@ -156,6 +177,15 @@ class StageRun:
         flow = Flow(settings.eval_every, settings.save_every, evaluates, self._stopping, self._report)
         trainer.add_callback(flow)
         return trainer
+
+    def _private_gradient(self) -> PrivateGradient | None:
+        """Over what the data reaches: noise alone would move the rest."""
+        around = self.around
+        if around.privacy is None:
+            return None
+        reached = tuple(f"{row.node}." for row in self.trained.table if row.used)
+        parameters = [p for name, p in self.trained.parameters.items() if name.startswith(reached)]
+        return PrivateGradient(around.model, parameters, around.privacy, self._private)
 
     def run(self) -> bool:
         """See ``run_stage``."""
@@ -206,7 +236,8 @@ class StageRun:
     def _probe(self) -> str:
         settings, model = self.around.settings, self.around.model
         autocast = settings.precision == "bf16"
-        batches = islice(self._loader(), self.steps * self.own.accumulate)
+        made: Any = islice(self._loader(), self.steps * self.own.accumulate)
+        batches = (b for b in chain.from_iterable(made) if b.tasks) if self.budget else made
         blocks = [] if self.engine.net is model else repeated_blocks(model)  # not the ones that are wrapped
         with self.engine.whole(), wrapped_blocks(blocks, checkpointed=settings.checkpoint_activations):
             return probe(model, batches, self.trained.parameters, self.meter.autoregressive, autocast, self.stage.name)

@@ -12,6 +12,7 @@ from mmkit.spec.schema import Train
 from mmkit.training.checkpoints import Checkpoints
 from mmkit.training.interrupts import Interrupts
 from mmkit.training.parallel.ranks import Ranks
+from mmkit.training.privacy.budget import Budget
 from mmkit.training.trainer import PackedTrainer
 from mmkit.training.validation import Validation
 
@@ -35,6 +36,7 @@ class Surroundings:
     callbacks: Sequence[Any]
     ranks: Ranks
     watch: Callable[[PackedTrainer], AbstractContextManager[object]] = nullcontext
+    privacy: Budget | None = None
 
     def save(self, write: Callable[[], object]) -> None:
         """Let the first rank write what all of them could; the others wait.
@@ -43,6 +45,8 @@ class Surroundings:
             CheckpointError: it cannot be written.
         """
         error = None
+        if self.privacy is not None:
+            self.model.privacy = self.privacy.record()
         try:
             if self.ranks.first:
                 write()
@@ -55,4 +59,5 @@ class Surroundings:
     def position(self, stage: int, step: int) -> dict[str, Any]:
         """The part of ``training.json`` that says where a checkpoint is."""
         best = self.validation.state_dict() if self.validation else None
-        return {"run": self.checkpoints.run, "stage": stage, "step": step, "validation": best}
+        place = {"run": self.checkpoints.run, "stage": stage, "step": step, "validation": best}
+        return {**place, "privacy": self.privacy.state()} if self.privacy else place

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -26,6 +26,7 @@ from mmkit.training.meter import Meter
 from mmkit.training.parallel.engines import Engine
 from mmkit.training.parallel.gradients import clip, local, total_norm
 from mmkit.training.parallel.ranks import Ranks
+from mmkit.training.privacy.gradient import PrivateGradient
 
 
 class Batches(Protocol):
@@ -68,6 +69,7 @@ class PackedTrainer(Trainer):
 
     Args:
         tasks: all that the data may have.
+        private: gets the optimizer's gradient from those of single samples; ``batches`` are then lots.
 
     Attributes:
         place: position of the data before the batches of this step, where these may have to be given back.
@@ -83,6 +85,7 @@ class PackedTrainer(Trainer):
         meter: Meter,
         hooks: Hooks,
         autocast: bool,
+        private: PrivateGradient | None = None,
     ) -> None:
         engine.net._is_accelerate_prepared = True  # type: ignore[assignment]  # where launched it would wrap it in its DDP
         super().__init__(model=engine.net, args=args)
@@ -90,7 +93,7 @@ class PackedTrainer(Trainer):
             self.remove_callback(callback)
         self.engine, self.ranks, self.net, self.trained = engine, ranks, engine.net, engine.trained
         self.batches, self.tasks, self.meter, self.hooks = batches, list(tasks), meter, hooks
-        self.autocast = autocast
+        self.autocast, self.private = autocast, private
         self.weights = list(self.trained.parameters.values())
         self.device = local(self.weights[0]).device
         self.place: dict[str, Any] | None = None
@@ -162,6 +165,8 @@ class PackedTrainer(Trainer):
             self.hooks.resumed()
             self.meter.start()
         self.engine.before()
+        if self.private is not None:
+            return [{"batch": batches}], None
         shared = [{"batch": replace(batch, denominators=totals)} for batch in batches]
         # Trainer makes a step of exactly so many passes; at the end of the data some have nothing to do
         return [{"batch": None}] * (num_batches - len(batches)) + shared, None
@@ -170,7 +175,8 @@ class PackedTrainer(Trainer):
         """The batches of a step; whether the workers that should have made them are gone; what is wrong with them."""
         batches: list[PackedBatch] = []
         try:
-            batches.extend(islice(iterator, number))
+            taken = islice(iterator, number)
+            batches.extend(chain.from_iterable(taken) if self.private else taken)
             for batch in batches:
                 self.hooks.batch(batch)
         except MmkitError as error:
@@ -180,7 +186,7 @@ class PackedTrainer(Trainer):
                 raise
             # the signal also went to the data workers: there is nothing more to come, and the last step is whole
             return [], True, None
-        if not batches:
+        if not batches and not self.private:  # a lot may be empty
             steps = f"{self.state.global_step} of {self.state.max_steps} steps"
             return batches, False, DataError(f"the data ended after {steps}")
         return batches, False, None
@@ -189,15 +195,25 @@ class PackedTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward of one pass; a batch of nothing, or that nothing trainable reads, moves nothing."""
-        if inputs["batch"] is None or not inputs["batch"].tasks:
+        if self.private is None:
+            return self._pass(model, inputs["batch"])
+        for batch in inputs["batch"]:
+            if batch.tasks:
+                self._pass(model, batch, self.private.factors[batch.tasks[0]])
+                self.private.add()
+        return torch.zeros((), device=self.device)
+
+    def _pass(self, model: nn.Module, given: PackedBatch | None, factor: float = 1.0) -> Tensor:
+        if given is None or not given.tasks:
             return torch.zeros((), device=self.device)
-        self.current = inputs["batch"]
-        batch = inputs["batch"].to(self.device)
+        self.current = given
+        batch = given.to(self.device)
         kind = self.device.type
         with torch.autocast(kind, dtype=torch.bfloat16) if self.autocast else nullcontext():
             outputs = model(batch)
-        loss: Tensor = outputs["loss"]
-        self.passes.append(Pass(batch.addresses, loss.detach(), outputs["losses"]))
+        loss: Tensor = outputs["loss"] * factor if factor != 1.0 else outputs["loss"]
+        shown = loss.detach() / self.private.stage.lot if self.private else loss.detach()
+        self.passes.append(Pass(batch.addresses, shown, outputs["losses"]))
         if loss.requires_grad:
             self.accelerator.backward(loss)
         return loss.detach()
@@ -205,6 +221,8 @@ class PackedTrainer(Trainer):
     def _clip_grad_norm(self, model: nn.Module) -> float:
         """Before the optimizer moves anything: clip, and stop where a loss or the gradient is no number."""
         self.engine.reduce()
+        if self.private is not None:
+            self.private.release()
         norm = total_norm(self.weights)
         numbers = self._numbers(norm)
         clip(self.weights, self.args.max_grad_norm, norm)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmkit.discovery.loader import discover
-from mmkit.errors import Problem, SpecError, nearest
+from mmkit.errors import SpecError, nearest
 from mmkit.registry.registry import Registry
 from mmkit.wiring.draw import graph
 from mmkit.wiring.graph import Placed, Plan, matches
 from mmkit.wiring.planner import plan
+from mmkit.wiring.private import coupling_problems, spec_problems
 from mmkit.wiring.variants import check_ends
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class _Budget:
         """
         if self.plan.spec.train is None:
             return {"": {node: set(weights) for node, weights in self.named.items()}}
-        problems: list[Problem] = []
+        problems = spec_problems(self.plan)
         found: dict[str, dict[str, set[str]]] = {}
         for index, stage in enumerate(self.plan.spec.train.stages):
             trained: dict[str, set[str]] = {node: set() for node in self.named}
@@ -173,6 +174,9 @@ class _Budget:
                     location = ("train", "stages", index, "train", position)
                     hint = nearest(pattern, list(self.named))
                     problems.append(self.plan.source.problem(location, f"{pattern!r} matches no parameter: {hint}"))
+            nodes = {node for node, names in trained.items() if names}
+            tasks = {source.task for source in (self.plan.spec.data.train if self.plan.spec.data else ())}
+            problems += coupling_problems(self.plan, index, self.modules, nodes, sorted(tasks))
             found[stage.name if stage.name not in found else f"{stage.name} ({index + 1})"] = trained
         if problems:
             raise SpecError(problems)

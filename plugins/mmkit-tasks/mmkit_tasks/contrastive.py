@@ -26,6 +26,7 @@ class Contrastive(TaskHead):
     """
 
     reads_count = 2
+    couples_samples = True
     embeds = True
 
     def __init__(
