@@ -22,6 +22,7 @@ from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.new import new
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
+from mmkit.cli.play import play
 from mmkit.cli.predict import predict
 from mmkit.cli.profile import profile
 from mmkit.cli.serve import serve
@@ -82,6 +83,7 @@ app.command()(profile)
 app.command()(evaluate)
 app.command(cls=WithColumns)(predict)
 app.command()(serve)
+app.command()(play)
 app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)

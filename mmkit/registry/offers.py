@@ -51,6 +51,8 @@ class Renderer:
             it raises as ``SampleError`` is shown in its place.
         file: import path, value → a file's suffix, such as ``png``, and its content as bytes.
         plugin: name of the plugin; filled in by discovery.
+        media: MIME type of such files, ``image/png``, where a browser can show them: ``mmkit play`` then takes and shows
+            values of this kind as pictures or sounds. Empty: files to upload, and what ``html`` says.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Renderer:
     html: str
     file: str
     plugin: str = ""
+    media: str = ""
 
 
 @dataclass(frozen=True)
