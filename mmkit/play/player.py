@@ -116,4 +116,4 @@ class Player:
 
     def _private(self, message: str) -> str:
         """Without the folder that uploads are in."""
-        return message.replace(f"{self.folder}/", "").replace(str(self.folder), "the folder of uploads")
+        return message.replace(f"{self.folder}/", "").replace(f"the data folder {self.folder}", "the folder of uploads")
