@@ -1,5 +1,6 @@
 """A browser opens the page, drops a picture, presses the button and sees the answer; nothing comes from another host."""
 
+import base64
 import json
 import os
 import shutil
@@ -16,6 +17,11 @@ import mmkit
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+DRAGGED = """data => {
+    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0)), dragged = new DataTransfer();
+    dragged.items.add(new File([bytes], "a.png", {type: "image/png"}));
+    return dragged;
+}"""
 
 
 @pytest.fixture
@@ -38,20 +44,15 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.set_default_timeout(60_000)
+        tab.set_default_timeout(30_000)
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on(
             "request", lambda made: None if made.url.startswith((address, "data:", "blob:")) else faults.append(made.url)
         )
         tab.goto(address)
         tab.get_by_role("tab", name="caption").click()
-        drop = "([data]) => { const t = new DataTransfer(); t.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], 'a.png', {type: 'image/png'})); return t; }"
-        import base64
-
-        given = tab.evaluate_handle(drop, [base64.b64encode(photo).decode()])
-        tab.locator("button[aria-dropeffect]:visible, .wrap:visible:has-text('Drop Image Here')").first.dispatch_event(
-            "drop", {"dataTransfer": given}
-        )
+        given = tab.evaluate_handle(DRAGGED, base64.b64encode(photo).decode())
+        tab.locator("button[aria-dropeffect]:visible").dispatch_event("drop", {"dataTransfer": given})
         tab.locator("img[src*='a.png']:visible").first.wait_for()
         shown(tab, "dropped")
         tab.get_by_role("button", name="Run").locator("visible=true").click()
