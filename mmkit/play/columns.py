@@ -56,13 +56,15 @@ class Column:
         except (ValueError, RecursionError) as error:
             raise SampleError(f"column {self.name!r} is no JSON: {error}") from None
         if self.files and _has_text(value):
-            raise SampleError(f"column {self.name!r}: text in JSON would name a file of this machine; upload the file instead")
+            raise SampleError(
+                f"column {self.name!r}: text in JSON would name a file of this machine; upload the file instead"
+            )
         return value
 
 
 def _has_text(value: Any) -> bool:
     if isinstance(value, dict):
-        return bool(value) and any(_has_text(child) for child in value.values()) or "path" in value
+        return (bool(value) and any(_has_text(child) for child in value.values())) or "path" in value
     if isinstance(value, list):
         return any(_has_text(child) for child in value)
     return isinstance(value, str)
@@ -85,7 +87,9 @@ def _column(model: Model, name: str, modality: str) -> Column:
     if not form:
         written = not reader.strings_are_paths and (example is None or isinstance(example[1], str))
         form = TEXT if written else FILE
-    return Column(name, form, kind or modality, bool(reader.strings_are_paths), example[0] if example and form == FILE else "")
+    return Column(
+        name, form, kind or modality, bool(reader.strings_are_paths), example[0] if example and form == FILE else ""
+    )
 
 
 def media_form(kind: str) -> str:

@@ -2,7 +2,7 @@
 
 import html
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,21 @@ from mmkit.play.columns import LONGEST, Column
 from mmkit.play.player import Player, explainer
 
 MODEL = "model"  # the one queue
-CSS = ".fault {border-left: 4px solid #c0392b; padding: .6em 1em} .part {margin: .5em 0} footer {display: none !important}"
+CSS = (
+    ".fault {border-left: 4px solid #c0392b; padding: .6em 1em} .part {margin: .5em 0} footer {display: none !important} "
+    ".answer img {width: 100%; height: 100%; object-fit: contain}"
+)
 
 
 def _fields(column: Column) -> list[Any]:
     """The fields of a column: two where a value may be a file or JSON."""
     label = column.name if column.kind in (column.name, "text") else f"{column.name} ({column.kind})"
-    made = {
+    made: dict[str, Callable[[], list[Any]]] = {
         "text": lambda: [gr.Textbox(label=label, lines=2, max_length=LONGEST)],
         "image": lambda: [
-            gr.Image(label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=280)
+            gr.Image(
+                label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=280
+            )
         ],
         "audio": lambda: [gr.Audio(label=label, type="filepath", sources=["upload", "microphone"])],
         "video": lambda: [gr.Video(label=label, sources=["upload", "webcam"])],
@@ -41,9 +46,17 @@ def _places() -> dict[str, Any]:
     return {
         "text": gr.Textbox(label="answer", lines=3, interactive=False, visible=False, buttons=["copy"]),
         "label": gr.Label(label="answer", num_top_classes=10, visible=False),
-        "image": gr.Image(label="answer", type="filepath", interactive=False, visible=False, height=280),
-        "audio": gr.Audio(label="answer", type="filepath", interactive=False, visible=False),
-        "video": gr.Video(label="answer", interactive=False, visible=False),
+        "image": gr.Image(
+            label="answer",
+            type="filepath",
+            interactive=False,
+            visible=False,
+            height=280,
+            elem_classes="answer",
+            buttons=["download", "fullscreen"],
+        ),
+        "audio": gr.Audio(label="answer", type="filepath", interactive=False, visible=False, buttons=["download"]),
+        "video": gr.Video(label="answer", interactive=False, visible=False, buttons=["download"]),
         "html": gr.HTML(label="answer", visible=False),
         "json": gr.JSON(label="details", visible=False),
     }
@@ -70,7 +83,9 @@ class Tab:
 def drawn(answer: Answer) -> list[Any]:
     """Updates: message, places, line, explanation."""
     places = [
-        gr.update(value=answer.places[name], visible=True) if name in answer.places else gr.update(value=None, visible=False)
+        gr.update(value=answer.places[name], visible=True)
+        if name in answer.places
+        else gr.update(value=None, visible=False)
         for name in PLACES
     ]
     why = ""
@@ -107,7 +122,13 @@ def _tab(player: Player) -> Tab:
     tab = Tab(player, fields, options, explain, shown)
     inputs = [*fields, *options, *([explain] if explain is not None else [])]
     button.click(
-        tab.press, inputs, shown, concurrency_id=MODEL, concurrency_limit=1, api_visibility="private", show_progress="minimal"
+        tab.press,
+        inputs,
+        shown,
+        concurrency_id=MODEL,
+        concurrency_limit=1,
+        api_visibility="private",
+        show_progress="minimal",
     )
     return tab
 

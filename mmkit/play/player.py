@@ -83,7 +83,9 @@ class Player:
             else:
                 value = self.model.predict(self.task, row, root=self.folder, **options)
         said = self._said(time.perf_counter() - began, read, value)
-        notes = [str(one.message) for one in caught if one.category is UserWarning and str(one.message).startswith("task ")]
+        notes = [
+            str(one.message) for one in caught if one.category is UserWarning and str(one.message).startswith("task ")
+        ]
         answer = Answer(places_of(value, self._write), " · ".join([said, *notes]))
         yield answer
         function = explainer() if explain else None

@@ -44,7 +44,7 @@ def launch(model: Model, title: str, folder: Path, host: str, port: int, upload_
     blocks, _ = page(model, folder, title)
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
-        app, address, _ = blocks.launch(
+        _app, address, _ = blocks.launch(
             server_name=host, server_port=port or _free(host), prevent_thread_lock=True, quiet=True, share=False,
             show_error=False, max_file_size=int(upload_mib * 2**20), allowed_paths=[], footer_links=[], ssr_mode=False,
             pwa=False, mcp_server=False, enable_monitoring=False, theme=theme, css=CSS, inbrowser=False,

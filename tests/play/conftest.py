@@ -15,7 +15,10 @@ pytest.importorskip("gradio", reason="pip install 'mmkit[play]'")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mmkit-ecg"
 NEW: dict[str, Any] = {
     "photo": {"encoder": {"use": "cnn", "image_size": 8, "channels": [4], "max_megapixels": 0.01}, "adapter": "linear"},
-    "speech": {"encoder": {"use": "conformer", "dim": 8, "layers": 1, "heads": 2, "max_seconds": 1.0}, "adapter": "linear"},
+    "speech": {
+        "encoder": {"use": "conformer", "dim": 8, "layers": 1, "heads": 2, "max_seconds": 1.0},
+        "adapter": "linear",
+    },
     "ecg": {"encoder": {"use": "ecg", "dim": 8, "layers": 2}, "adapter": "linear"},
 }
 TASKS: dict[str, Any] = {

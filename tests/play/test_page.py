@@ -1,5 +1,6 @@
 """The page of a model with every kind of input and output, and what its buttons do."""
 
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_text_grows_and_is_what_predict_says(model: mmkit.Model, folder: Path, p
     states = list(asked.ask([str(folder / "a.png")], given))
     texts = [state.places["text"] for state in states]
     assert texts[-1] == model.predict("caption", {"photo": photo}, seed=3)
-    assert all(longer.startswith(shorter) for shorter, longer in zip(texts, texts[1:], strict=False))
+    assert all(longer.startswith(shorter) for shorter, longer in itertools.pairwise(texts))
     seconds, read, written = states[-1].said.split(" · ")
     sample = model.preparer()("caption", {"photo": photo}, target=False)
     assert read == f"{sum(part.tokens for part in sample.parts)} tokens read"
@@ -162,7 +163,7 @@ def test_explain_is_a_checkbox_where_there_is_an_explainer(
 ) -> None:
     class Map:
         def html(self) -> str:
-            return "<p>\"why\"</p>"
+            return '<p>"why"</p>'
 
     asked: list[Any] = []
 

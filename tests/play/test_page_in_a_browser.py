@@ -36,7 +36,6 @@ def address(model: mmkit.Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         blocks.close(verbose=False)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements/docs.txt")
@@ -47,7 +46,8 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
         tab.set_default_timeout(30_000)
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on(
-            "request", lambda made: None if made.url.startswith((address, "data:", "blob:")) else faults.append(made.url)
+            "request",
+            lambda made: None if made.url.startswith((address, "data:", "blob:")) else faults.append(made.url),
         )
         tab.goto(address)
         tab.get_by_role("tab", name="caption").click()
@@ -56,7 +56,9 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
         tab.locator("img[src*='a.png']:visible").first.wait_for()
         shown(tab, "dropped")
         tab.get_by_role("button", name="Run").locator("visible=true").click()
-        tab.wait_for_function("[...document.querySelectorAll('textarea')].some(e => e.value.includes('tokens written'))")
+        tab.wait_for_function(
+            "[...document.querySelectorAll('textarea')].some(e => e.value.includes('tokens written'))"
+        )
         shown(tab, "caption")
         tab.get_by_role("tab", name="mood").click()
         tab.locator("textarea:visible").first.fill("a light")
@@ -72,7 +74,9 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
         tab.get_by_role("tab", name="draw").click()
         tab.locator("textarea:visible").first.fill("dark")
         tab.get_by_role("button", name="Run").locator("visible=true").click()
-        tab.wait_for_function("[...document.querySelectorAll('textarea')].some(e => e.offsetParent && e.value.includes('tokens read'))")
+        tab.wait_for_function(
+            "[...document.querySelectorAll('textarea')].some(e => e.offsetParent && e.value.includes('tokens read'))"
+        )
         shown(tab, "draw")
         browser.close()
     assert not faults
@@ -92,7 +96,9 @@ def test_files_of_the_machine_and_large_uploads_are_refused(address: str) -> Non
     edge = "XX"
     body = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
     body += bytes(2 * 2**20) + f"\r\n--{edge}--\r\n".encode()
-    asked = urllib.request.Request(f"{address}gradio_api/upload", body, {"Content-Type": f"multipart/form-data; boundary={edge}"})
+    asked = urllib.request.Request(
+        f"{address}gradio_api/upload", body, {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(asked)
     assert caught.value.code == 413
