@@ -50,6 +50,8 @@ class Renderer:
         html: import path, value → HTML. Given references, too: a path, bytes, whatever components of the kind read. What
             it raises as ``SampleError`` is shown in its place.
         file: import path, value → a file's suffix, such as ``png``, and its content as bytes.
+        attribution: import path, an input value and what its elements add to an answer (name of the tensor in the encoder's
+            batch → Float["…"], of the tensor's shape) → HTML, or None where it cannot draw it. Empty: a heat map is drawn.
         plugin: name of the plugin; filled in by discovery.
     """
 
@@ -57,6 +59,7 @@ class Renderer:
     takes: str
     html: str
     file: str
+    attribution: str = ""
     plugin: str = ""
 
 
