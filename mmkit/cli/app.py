@@ -18,6 +18,7 @@ from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.conform import conform
 from mmkit.cli.doctor import doctor
 from mmkit.cli.evaluate import evaluate
+from mmkit.cli.explain import explain
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.new import new
@@ -84,6 +85,7 @@ app.command()(evaluate)
 app.command(cls=WithColumns)(predict)
 app.command()(serve)
 app.command()(play)
+app.command(cls=WithColumns)(explain)
 app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)

@@ -91,8 +91,12 @@ class Player:
         function = explainer() if explain else None
         if function is not None:
             yield Answer(answer.places, answer.said + " · explaining …")
-            why = function(self.model, self.task, row, root=self.folder).html()
-            yield Answer(answer.places, answer.said, why=why)
+            target = {"target": value} if isinstance(value, str) else {}
+            try:
+                why = function(self.model, self.task, row, root=self.folder, **target).html()
+                yield Answer(answer.places, answer.said, why=why)
+            except MmkitError as error:
+                yield Answer(answer.places, answer.said, fault=self._private(str(error)))
 
     def _pieces(self, row: Mapping[str, Any], options: Mapping[str, Any]) -> Iterator[Any]:
         """The value so far, longer with every piece."""
