@@ -75,6 +75,9 @@ def _table(found: "Explanation") -> list[str]:
         rows.append((column.name, column.modality, f"{column.share:.1%}", f"{column.attribution:+.4f}", shapley))
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     for row in rows:
-        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return [*lines, "", f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)"]

@@ -37,7 +37,13 @@ def heat_map(attribution: Tensor, value: Tensor) -> str:
         axes.imshow(grey.numpy(), cmap="gray", aspect="auto", interpolation="nearest", alpha=0.8)
         strength = (heat.abs() / strongest).sqrt().numpy()
         axes.imshow(
-            heat.numpy(), cmap="bwr", aspect="auto", interpolation="nearest", alpha=strength, vmin=-strongest, vmax=strongest
+            heat.numpy(),
+            cmap="bwr",
+            aspect="auto",
+            interpolation="nearest",
+            alpha=strength,
+            vmin=-strongest,
+            vmax=strongest,
         )
         axes.set_xticks([])
         axes.set_yticks([])

@@ -24,9 +24,7 @@ def page(given: Explanation) -> str:
         MmkitError: Matplotlib is not installed. PluginError: a plugin's drawing fails.
     """
     title = f"{given.task}: {_answer(given, plain=True)}"
-    strongest = max(
-        (float(p.attribution.abs().max()) for c in given.columns for p in c.parts if p.pieces), default=0.0
-    )
+    strongest = max((float(p.attribution.abs().max()) for c in given.columns for p in c.parts if p.pieces), default=0.0)
     body = [
         f"<h1>{escape(given.task)}</h1><p>Answer: <b>{_answer(given)}</b></p>",
         f"<p>Explained: {escape(given.words)}, {given.score:.4g}; with all columns at zero {given.baseline:.4g}. Red raises "
@@ -92,7 +90,7 @@ def _part(part: Part, strongest: float) -> str:
         return words(part.pieces, part.attribution.tolist(), strongest)
     attribution = part.attribution.sum(-1) if part.key == "features" else part.attribution
     value = part.value.mean(-1) if part.key == "features" else part.value
-    return f'{heat_map(attribution, value)}<figcaption><small>{escape(part.key)} {list(part.value.shape)}</small></figcaption>'
+    return f"{heat_map(attribution, value)}<figcaption><small>{escape(part.key)} {list(part.value.shape)}</small></figcaption>"
 
 
 def words(pieces: tuple[str, ...], numbers: list[float], strongest: float) -> str:

@@ -180,3 +180,24 @@ def test_explain_is_a_checkbox_where_there_is_an_explainer(
     assert "sandbox" in states[-1]["value"]
     monkeypatch.setattr("mmkit.play.page.explainer", lambda: None)
     assert page(model, folder, "lab")[1]["mood"].explain is None
+
+
+def test_an_explanation_that_fails_leaves_the_answer(
+    model: mmkit.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explain(*_: Any, **__: Any) -> None:
+        raise mmkit.MmkitError("its head cannot be explained")
+
+    monkeypatch.setattr("mmkit.play.player.explainer", lambda: explain)
+    answer = list(player(model, "mood", folder).ask(["a light"], [], True))[-1]
+    assert answer.fault == "its head cannot be explained"
+    assert list(answer.places) == ["label"]
+
+
+def test_attributions_of_a_picture_are_shown(model: mmkit.Model, folder: Path, photo: bytes) -> None:
+    pytest.importorskip("captum", reason="pip install 'mmkit[explain]'")
+    (folder / "a.png").write_bytes(photo)
+    asked = player(model, "caption", folder)
+    answer = list(asked.ask([str(folder / "a.png")], [one.value for one in asked.options], True))[-1]
+    assert answer.fault == ""
+    assert "data:image/png;base64," in answer.why

@@ -98,7 +98,9 @@ class Regress(TaskHead):
         if self.dims == 1 or isinstance(target, list | float):
             return ("the value" if self.dims == 1 else "value 0"), 0
         if not str(target).isdigit() or int(target) >= self.dims:
-            raise SampleError(f"the head gives {self.dims} numbers; target is a place from 0 to {self.dims - 1}, got {target!r}")
+            raise SampleError(
+                f"the head gives {self.dims} numbers; target is a place from 0 to {self.dims - 1}, got {target!r}"
+            )
         return f"value {int(target)}", int(target)
 
     def score(self, features: Sequence[Ragged], wanted: int) -> Float[Tensor, " items"]:
