@@ -18,6 +18,8 @@ from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
+    from mmkit.explaining.explanation import Explanation
+    from mmkit.explaining.run import explain
     from mmkit.interfaces import (
         Backbone,
         Batch,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         ContinuousAdapter,
         DecodingState,
         Encoder,
+        Explainable,
         Fittable,
         Grammar,
         HasAssets,
@@ -69,6 +72,7 @@ _LAZY = {
             "ContinuousAdapter",
             "DecodingState",
             "Encoder",
+            "Explainable",
             "Fittable",
             "Grammar",
             "HasAssets",
@@ -90,12 +94,14 @@ _LAZY = {
     ),
     "Config": "mmkit.spec.config",
     "Evaluation": "mmkit.training.report",
+    "Explanation": "mmkit.explaining.explanation",
     "LocalPath": "mmkit.spec.config",
     "Model": "mmkit.model.model",
     "Ragged": "mmkit.ragged",
     "build": "mmkit.model.build",
     "check": "mmkit.wiring.check",
     "evaluate": "mmkit.training.evaluate",
+    "explain": "mmkit.explaining.run",
     "hookimpl": "mmkit.discovery",
     "load": "mmkit.model.checkpoint",
     "plugins": "mmkit.discovery",
@@ -118,6 +124,8 @@ __all__ = [
     "DecodingState",
     "Encoder",
     "Evaluation",
+    "Explainable",
+    "Explanation",
     "Fittable",
     "Grammar",
     "HasAssets",
@@ -150,6 +158,7 @@ __all__ = [
     "build",
     "check",
     "evaluate",
+    "explain",
     "hookimpl",
     "load",
     "plugins",

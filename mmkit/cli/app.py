@@ -19,10 +19,12 @@ from mmkit.cli.checking import check, inspect_spec
 from mmkit.cli.conform import conform
 from mmkit.cli.doctor import doctor
 from mmkit.cli.evaluate import evaluate
+from mmkit.cli.explain import explain
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.new import new
 from mmkit.cli.outcome import EPILOG, INTERRUPTED, ReaderGoneError, outcome
+from mmkit.cli.play import play
 from mmkit.cli.predict import predict
 from mmkit.cli.profile import profile
 from mmkit.cli.serve import serve
@@ -84,6 +86,8 @@ app.command()(evaluate)
 app.command()(audit)
 app.command(cls=WithColumns)(predict)
 app.command()(serve)
+app.command()(play)
+app.command(cls=WithColumns)(explain)
 app.command("inspect")(inspect_spec)
 app.command()(plugins)
 app.command()(components)

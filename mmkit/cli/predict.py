@@ -80,10 +80,10 @@ def predict(
     with bars() as shown:
         shown.wait("loading the model")
         model = open_model(folder, chosen.own_device)
-        task = _task(model, task)
+        task = task_of(model, task)
         columns, options = sort_out(model, task, free)
         if many is None:
-            _complete(model, task, given | columns)
+            complete(model, task, given | columns)
     if many is None:
         _one(model, task, given | columns, options, out or Path(), output, stream, as_json)
         return
@@ -141,7 +141,12 @@ def _root(given: Path | None, rows: Path) -> Path | None:
     return None if str(rows) == "-" else rows.absolute().parent
 
 
-def _task(model: "Model", name: str | None) -> str:
+def task_of(model: "Model", name: str | None) -> str:
+    """The task that is meant.
+
+    Raises:
+        MmkitError: there is none of this name, or there are several and none is named.
+    """
     tasks = list(model.plan.tasks)
     if name is None and len(tasks) == 1:
         return tasks[0]
@@ -152,7 +157,7 @@ def _task(model: "Model", name: str | None) -> str:
     return name
 
 
-def _complete(model: "Model", task: str, given: Mapping[str, Any]) -> None:
+def complete(model: "Model", task: str, given: Mapping[str, Any]) -> None:
     """Raises MmkitError where a column is missing."""
     missing = [f"--{column}" for column in model.plan.tasks[task].columns if column not in given]
     if missing:

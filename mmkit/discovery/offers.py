@@ -130,7 +130,7 @@ def _check_renderer(record: Renderer) -> None:
     who = f"renderer {record.name!r}"
     if not isinstance(record.name, str) or not record.name:
         raise Misdeclared(f"{who} is no name", "say the kind of value, as components do in modality")
-    for field in ("takes", "html", "file"):
+    for field in ("takes", "html", "file", *(["attribution"] if record.attribution else [])):
         _check_path(who, field, getattr(record, field))
 
 

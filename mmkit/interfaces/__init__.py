@@ -6,7 +6,7 @@ from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
 from mmkit.interfaces.continuous import ContinuousAdapter
 from mmkit.interfaces.encoder import Encoder
-from mmkit.interfaces.head import Loss, Metric, RowMetric, TaskHead
+from mmkit.interfaces.head import Explainable, Loss, Metric, RowMetric, TaskHead
 from mmkit.interfaces.processor import Batch, Fittable, HasAssets, HasExample, Item, Processor
 from mmkit.interfaces.scores import Scores
 from mmkit.interfaces.source import Row, RowSource, SourceContext
@@ -20,6 +20,7 @@ __all__ = [
     "ContinuousAdapter",
     "DecodingState",
     "Encoder",
+    "Explainable",
     "Fittable",
     "Grammar",
     "HasAssets",

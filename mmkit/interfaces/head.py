@@ -47,6 +47,24 @@ class RowMetric(Protocol):
         """As ``Metric.compute``."""
 
 
+@runtime_checkable
+class Explainable(Protocol):
+    """A head whose answer ``mmkit explain`` can lead back to the inputs. Autoregressive heads need not say it."""
+
+    def asked(self, target: Any) -> tuple[str, Any]:
+        """What is explained, in words, and what ``score`` is given for it.
+
+        Args:
+            target: as the user names it, such as a label; or, where the user names none, a prediction of ``predict``.
+
+        Raises:
+            SampleError: the head has no such answer.
+        """
+
+    def score(self, features: Sequence[Ragged], wanted: Any) -> Float[Tensor, " items"]:
+        """One differentiable number a sample, more of it where the answer is held more."""
+
+
 class TaskHead(nn.Module, ABC):
     """One task.
 

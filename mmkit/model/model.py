@@ -146,12 +146,23 @@ class Model(nn.Module):
 
 
 class Run:
-    """One pass over one batch: every node is computed at most once, for all samples that need it."""
+    """One pass over one batch: every node is computed at most once, for all samples that need it.
 
-    def __init__(self, model: Model, batch: PackedBatch) -> None:
-        self.model, self.batch = model, batch
+    Args:
+        embedded: in place of the main backbone's embeddings of ``batch.ids``. features: by modality, in place of what its
+            encoder gives.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch: PackedBatch,
+        embedded: Tensor | None = None,
+        features: Mapping[str, Ragged] | None = None,
+    ) -> None:
+        self.model, self.batch, self.given = model, batch, features or {}
         self.features: dict[str, tuple[Ragged, list[int]]] = {}
-        self.embedded: Tensor | None = None
+        self.embedded = embedded
         for name in batch.features:
             self._encode(name)
 
@@ -159,7 +170,9 @@ class Run:
         """All items of one modality at once; the promised lengths are checked."""
         model, batch, component = self.model, self.batch, self.model.plan.modalities[name]
         encoder = model.parts.encoders[name]
-        if name in batch.cached:
+        if name in self.given:
+            features = self.given[name]
+        elif name in batch.cached:
             promised = batch.features[name].tolist()
             features = encode(encoder, batch.cached[name], promised, model.caches[name], model.device)
         else:

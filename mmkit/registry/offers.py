@@ -51,6 +51,10 @@ class Renderer:
             it raises as ``SampleError`` is shown in its place.
         file: import path, value → a file's suffix, such as ``png``, and its content as bytes.
         plugin: name of the plugin; filled in by discovery.
+        media: MIME type of such files, ``image/png``, where a browser can show them: ``mmkit play`` then takes and shows
+            values of this kind as pictures or sounds. Empty: files to upload, and what ``html`` says.
+        attribution: import path, an input value and what its elements add to an answer (name of the tensor in the encoder's
+            batch → Float["…"], of the tensor's shape) → HTML, or None where it cannot draw it. Empty: a heat map is drawn.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Renderer:
     html: str
     file: str
     plugin: str = ""
+    media: str = ""
+    attribution: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,4 +96,5 @@ def mmkit_report_sections() -> list[ReportSection]:
 @hookimpl
 def mmkit_renderers() -> list[Renderer]:
     """What the model said."""
-    return [Renderer("audio", "mmkit_audio.render:takes", "mmkit_audio.render:html", "mmkit_audio.render:file")]
+    made = "mmkit_audio.render"
+    return [Renderer("audio", f"{made}:takes", f"{made}:html", f"{made}:file", media="audio/wav")]

@@ -94,4 +94,5 @@ def mmkit_report_sections() -> list[ReportSection]:
 @hookimpl
 def mmkit_renderers() -> list[Renderer]:
     """What the model drew."""
-    return [Renderer("image", "mmkit_image.render:takes", "mmkit_image.render:html", "mmkit_image.render:file")]
+    made = "mmkit_image.render"
+    return [Renderer("image", f"{made}:takes", f"{made}:html", f"{made}:file", media="image/png")]

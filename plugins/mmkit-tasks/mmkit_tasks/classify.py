@@ -109,6 +109,32 @@ class Classify(TaskHead):
             probabilities = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
         return [self._prediction(row) for row in probabilities.cpu().tolist()]
 
+    def asked(self, target: Any) -> tuple[str, list[int]]:
+        """Of one label its place; of a prediction with several labels, all of their places.
+
+        Raises:
+            SampleError: the label is not in the list; or a prediction without any.
+        """
+        if isinstance(target, dict):
+            target = target["labels"] if "labels" in target else target["label"]
+        if isinstance(target, str):  # as it is typed: a label may be a number
+            target = next((label for label in self.labels if str(label) == target), target)
+        places = self.indices(target)
+        if not places:
+            raise SampleError("no label was predicted; say which one is asked for, with target")
+        named = " and ".join(repr(self.labels[place]) for place in places)
+        return f"log-odds of {named}", places
+
+    def score(self, features: Sequence[Ragged], wanted: list[int]) -> Float[Tensor, " items"]:
+        """Log-odds, log p / (1 - p), of the label: unlike p they do not saturate. Summed where several are asked for."""
+        logits = self._logits(features)
+        if self.kind == "binary":
+            return logits[:, 0] * (1 if wanted == [1] else -1)
+        if self.kind == "multilabel":
+            return logits[:, wanted].sum(-1)
+        others = [place for place in range(len(self.labels)) if place not in wanted]
+        return logits[:, wanted[0]] - logits[:, others].logsumexp(-1) if others else logits[:, wanted[0]]
+
     def _prediction(self, row: list[float]) -> dict[str, Any]:
         labels = self.labels
         named = {str(label): p for label, p in zip(labels, row, strict=True)}

@@ -89,6 +89,24 @@ class Regress(TaskHead):
             else {"type": "array", "items": number, "minItems": self.dims, "maxItems": self.dims}
         )
 
+    def asked(self, target: Any) -> tuple[str, int]:
+        """The number; of several, the one of this place, by default the first.
+
+        Raises:
+            SampleError: there is no such place.
+        """
+        if self.dims == 1 or isinstance(target, list | float):
+            return ("the value" if self.dims == 1 else "value 0"), 0
+        if not str(target).isdigit() or int(target) >= self.dims:
+            raise SampleError(
+                f"the head gives {self.dims} numbers; target is a place from 0 to {self.dims - 1}, got {target!r}"
+            )
+        return f"value {int(target)}", int(target)
+
+    def score(self, features: Sequence[Ragged], wanted: int) -> Float[Tensor, " items"]:
+        """The value in the units of the data, before it is held to the bounds."""
+        return self._normalised(features)[:, wanted] * self.std[wanted] + self.mean[wanted]
+
     def metrics(self) -> list[Metric]:
         """MAE, RMSE and Pearson's r."""
         return [NumberScores()]

@@ -1,0 +1,83 @@
+"""The command that says why a model gave an answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from mmkit.cli.freely import META
+from mmkit.cli.model import Device, Folder, open_model, tasks_of
+from mmkit.cli.options import sort_out
+from mmkit.cli.output import to_json
+from mmkit.cli.predict import complete, task_of
+from mmkit.cli.rows import from_text
+from mmkit.errors import MmkitError
+
+if TYPE_CHECKING:
+    from mmkit.explaining.explanation import Explanation
+
+
+def explain(
+    context: typer.Context,
+    folder: Folder,
+    task: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Name of the task; may be left out where the model has one.", autocompletion=tasks_of),
+    ] = None,
+    row: Annotated[Optional[str], typer.Option(metavar="JSON", help="A JSON object of columns.")] = None,  # noqa: UP045
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Answer to explain, such as a label or a text; default: the model's own."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Passes of integrated gradients.")] = 32,
+    each_output: Annotated[
+        bool, typer.Option("--each-output", help="Explain every id of a generated answer by itself, too.")
+    ] = False,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE.html", help="Draw it: a page with everything inside."),
+    ] = None,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers, for scripts.")] = False,
+) -> None:
+    """Say what in a row made the model give its answer.
+
+    Columns are options, too: `mmkit explain DIR --task mood --text "a fine film" --out why.html`
+    """
+    from mmkit.cli.progress import bars
+
+    free: dict[str, str] = context.meta[META]
+    given = from_text(row)
+    with bars() as shown:
+        shown.wait("loading the model")
+        model = open_model(folder, device)
+        task = task_of(model, task)
+        columns, options = sort_out(model, task, free)
+        if options:
+            raise MmkitError(f"explain takes no decoding options, got: --{next(iter(options)).replace('_', '-')}")
+        complete(model, task, given | columns)
+        shown.wait("explaining")
+        from mmkit.explaining.run import explain as explained
+
+        found = explained(model, task, given | columns, target=target, steps=steps, each_output=each_output)
+        if out is not None:
+            page = found.html()
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(page, "utf-8")
+    typer.echo(to_json(found.to_json()) if as_json else "\n".join(_table(found)))
+
+
+def _table(found: "Explanation") -> list[str]:
+    lines = [f"{found.words}: {found.score:.4f}, with all columns at zero {found.baseline:.4f}", ""]
+    rows: list[tuple[Any, ...]] = [("column", "modality", "share", "gradients", "Shapley")]
+    for column in found.columns:
+        shapley = "" if column.shapley is None else f"{column.shapley:+.4f}"
+        rows.append((column.name, column.modality, f"{column.share:.1%}", f"{column.attribution:+.4f}", shapley))
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return [*lines, "", f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)"]

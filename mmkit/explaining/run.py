@@ -1,0 +1,153 @@
+"""``mmkit.explain``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.errors import MmkitError
+from mmkit.explaining.attribute import AT_ONCE, MOST_COLUMNS, integrated_gradients, shapley
+from mmkit.explaining.explanation import Column, Explanation, Output, Part
+from mmkit.explaining.inputs import EMBEDDED, Inputs
+from mmkit.explaining.question import Question, piece, question
+from mmkit.model.batch import Ids
+from mmkit.model.model import Model
+
+
+def explain(
+    model: Model,
+    task: str,
+    sample: Mapping[str, Any],
+    *,
+    target: Any = None,
+    steps: int = 32,
+    root: Path | None = None,
+    each_output: bool = False,
+) -> Explanation:
+    """Say what in a sample made a model give its answer.
+
+    Args:
+        sample: a mapping of columns, as for ``model.predict``.
+        target: the answer that is explained, such as a label or a text; None: the one that the model gives.
+        steps: passes of integrated gradients; more of them make the error smaller.
+        root: folder that files must be in.
+        each_output: explain every id of a generated answer by itself, too; takes as many times as long.
+
+    Raises:
+        MmkitError: there is no such task, its head cannot be explained or has no such answer, or Captum is missing.
+        SampleError: a column is missing or a value cannot be used.
+    """
+    model.known(task)
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise MmkitError(f"steps is a whole number above 0, got {steps!r}")
+    was = model.training
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    try:
+        asked = question(model, task, sample, target, root)
+        for parameter in trained:  # only the inputs need gradients
+            parameter.requires_grad_(False)
+        with torch.enable_grad():
+            return _explained(asked, sample, steps, each_output)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        model.train(was)
+
+
+def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output: bool) -> Explanation:
+    inputs = Inputs(asked.model, asked.task, asked.sample, asked)
+    values = [given.value for given in inputs.all]
+
+    def total(given: Sequence[Tensor]) -> Tensor:
+        return asked(inputs.run(given)).sum(1)
+
+    found = integrated_gradients(total, values, steps)
+    with torch.no_grad():
+        ends = inputs.run([torch.stack([torch.zeros_like(value), value]) for value in values])
+        low, high = asked(ends).double().cpu()
+    columns = _columns(asked, inputs, row, found)
+    outputs = tuple(
+        Output(text, float(score), _of_output(asked, inputs, values, steps, index) if each_output else {})
+        for index, (text, score) in enumerate(zip(asked.outputs, high.tolist(), strict=True))
+    )
+    error = sum(float(part.sum()) for part in found) - float(high.sum() - low.sum())
+    return Explanation(
+        asked.task, asked.answer, asked.words, float(high.sum()), float(low.sum()), error, steps, columns, outputs
+    )
+
+
+def _of_output(
+    asked: Question, inputs: Inputs, values: Sequence[Tensor], steps: int, index: int
+) -> dict[str, tuple[Tensor, ...]]:
+    def one(given: Sequence[Tensor]) -> Tensor:
+        return asked(inputs.run(given))[:, index]
+
+    found: dict[str, tuple[Tensor, ...]] = {}
+    for given, part in zip(inputs.all, integrated_gradients(one, values, steps), strict=True):
+        part = part.sum(-1) if given.key == EMBEDDED else part
+        found[given.column] = (*found.get(given.column, ()), part)
+    return found
+
+
+def _columns(asked: Question, inputs: Inputs, row: Mapping[str, Any], found: Sequence[Tensor]) -> tuple[Column, ...]:
+    names = list(dict.fromkeys(column for column, _ in inputs.columns.values()))
+    worths = _shapley(asked, inputs, names)
+    parts: dict[str, list[Part]] = {name: [] for name in names}
+    for given, attribution in zip(inputs.all, found, strict=True):
+        pieces: tuple[str, ...] = ()
+        if given.key == EMBEDDED:
+            attribution = attribution.sum(-1)
+            run = asked.sample.parts[given.slot]
+            assert isinstance(run, Ids)
+            vocabulary, offset = asked.model.vocabularies[given.modality], asked.model.offsets[given.modality]
+            pieces = tuple(piece(vocabulary, number - offset) for number in run.ids)
+        value = given.value.detach().float().cpu()
+        parts[given.column].append(Part(given.key, value, attribution, pieces))
+    modality_of, whole = asked.model.plan.tasks[asked.task].modality_of, sum(float(p.abs().sum()) for p in _flat(parts))
+    return tuple(
+        Column(
+            name,
+            modality_of[name],
+            _kind(asked, modality_of[name]),
+            row[name],
+            tuple(parts[name]),
+            sum(float(part.attribution.abs().sum()) for part in parts[name]) / whole if whole else 0.0,
+            worths[index] if worths else None,
+        )
+        for index, name in enumerate(names)
+    )
+
+
+def _flat(parts: Mapping[str, Sequence[Part]]) -> list[Tensor]:
+    return [part.attribution for own in parts.values() for part in own]
+
+
+def _kind(asked: Question, name: str) -> str:
+    """What plugins call the kind of value."""
+    modality = asked.model.plan.modalities[name]
+    placed = modality.vocabulary or modality.encoder
+    return (placed.component.modality or "") if placed else ""
+
+
+def _shapley(asked: Question, inputs: Inputs, names: Sequence[str]) -> list[float]:
+    """Of every column; nothing where there are too many."""
+    if len(names) > MOST_COLUMNS:
+        return []
+
+    @torch.no_grad()
+    def worth(sets: Sequence[frozenset[int]]) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(sets), AT_ONCE):
+            some = sets[start : start + AT_ONCE]
+            values = []
+            for given in inputs.all:
+                there = [float(names.index(given.column) in chosen) for chosen in some]
+                scale = given.value.new_tensor(there).view(-1, *[1] * given.value.dim())
+                values.append(given.value[None] * scale)
+            found += asked(inputs.run(values)).double().sum(1).tolist()
+        return found
+
+    return shapley(worth, len(names))
