@@ -68,7 +68,7 @@ def explain(
 
 
 def _table(found: "Explanation") -> list[str]:
-    lines = [f"{found.words}: {found.score:.4f}, with all columns at zero {found.baseline:.4f}", ""]
+    lines = [f"{found.words}: {found.score:.4f}, with nothing in its columns {found.baseline:.4f}", ""]
     rows: list[tuple[Any, ...]] = [("column", "modality", "share", "gradients", "Shapley")]
     for column in found.columns:
         shapley = "" if column.shapley is None else f"{column.shapley:+.4f}"

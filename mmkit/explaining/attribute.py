@@ -16,9 +16,9 @@ MOST_COLUMNS = 10
 
 
 def integrated_gradients(
-    score: Callable[[Sequence[Tensor]], Tensor], values: Sequence[Tensor], steps: int
+    score: Callable[[Sequence[Tensor]], Tensor], values: Sequence[Tensor], baselines: Sequence[Tensor], steps: int
 ) -> list[Tensor]:
-    """What each element adds to the score on the way from zero to the values (Sundararajan et al. 2017, by Captum).
+    """What each element adds to the score on the way from the baselines to the values (Sundararajan et al. 2017, by Captum).
 
     Args:
         score: tensors, Float["copies rows …"] → Float["copies"].
@@ -38,7 +38,7 @@ def integrated_gradients(
     with torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in evaluation mode
         found = IntegratedGradients(forward).attribute(
             tuple(value[None] for value in values),
-            baselines=tuple(torch.zeros_like(value)[None] for value in values),
+            baselines=tuple(baseline[None] for baseline in baselines),
             n_steps=steps,
             internal_batch_size=AT_ONCE,
         )

@@ -72,7 +72,7 @@ class Explanation:
 
     Attributes:
         answer: that is explained. words: what the score is.
-        score, baseline: of the sample, and of one whose columns are all zero.
+        score, baseline: of the sample, and of one whose columns are all at their baseline: zero, or for ids the begin id.
         error: sum of all attributions, less ``score - baseline``; 0 with infinitely many steps.
         columns: of the input, in its order. outputs: the parts of the score.
     """

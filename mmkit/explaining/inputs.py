@@ -22,7 +22,9 @@ class Input:
     Attributes:
         slot: place among the parts of the sample. key: ``embedded`` (one row an id), ``features`` (rows of an encoder that
             reads no real numbers), or the name of the tensor in the encoder's batch.
-        value: Float["rows …"].
+        value: Float["rows …"]. baseline: in its place where there is nothing: of ids the vocabulary's begin id, which no
+            value contains; else zero. (Zero would be no baseline for ids: most backbones first normalise what they read, so
+            that all of the score would come and go right beside zero.)
     """
 
     slot: int
@@ -30,6 +32,7 @@ class Input:
     modality: str
     key: str
     value: Tensor
+    baseline: Tensor
 
 
 class Inputs:
@@ -63,13 +66,20 @@ class Inputs:
         return [slot for slot, (_, name) in self.columns.items() if name == modality]
 
     def _embedded(self) -> list[Input]:
-        found, start = [], 0
+        found: list[Input] = []
+        start, backbone = 0, self.model.parts.backbones.get("backbone")
+        if backbone is None:
+            return found
         for slot, part in enumerate(self.sample.parts):
             if not isinstance(part, Ids):
                 continue
             end = start + len(part.ids)
             if slot in self.columns and self.rows is not None:
-                found.append(Input(slot, *self.columns[slot], EMBEDDED, self.rows[start:end]))
+                column, modality = self.columns[slot]
+                begin = self.model.vocabularies[modality].begin_id + self.model.offsets[modality]
+                with torch.no_grad():
+                    nothing = backbone.embed(torch.full((end - start,), begin, device=self.model.device))
+                found.append(Input(slot, column, modality, EMBEDDED, self.rows[start:end], nothing))
             start = end
         return found
 
@@ -81,9 +91,7 @@ class Inputs:
             for key, tensor in items.items():
                 if len(tensor) == len(slots) and _values(tensor).is_floating_point():
                     parts = tensor.split() if isinstance(tensor, Ragged) else list(tensor)
-                    found += [
-                        Input(slot, *self.columns[slot], key, part) for slot, part in zip(slots, parts, strict=True)
-                    ]
+                    found += [self._input(slot, key, part) for slot, part in zip(slots, parts, strict=True)]
         return found
 
     def _keep_used(self, score: Callable[[Run], Tensor]) -> None:
@@ -103,8 +111,10 @@ class Inputs:
     def _features(self, modality: str, run: Run) -> list[Input]:
         features, _ = run.features[f"{modality}.encoder"]
         parts = features.values.detach().split(self.batch(1).features[modality].tolist())
-        slots = self._slots(modality)
-        return [Input(slot, *self.columns[slot], FEATURES, part) for slot, part in zip(slots, parts, strict=True)]
+        return [self._input(slot, FEATURES, part) for slot, part in zip(self._slots(modality), parts, strict=True)]
+
+    def _input(self, slot: int, key: str, value: Tensor) -> Input:
+        return Input(slot, *self.columns[slot], key, value, torch.zeros_like(value))
 
     def run(self, values: Sequence[Tensor]) -> Run:
         """The pass over copies of the sample with these tensors, Float["copies rows …"], in place of its own."""

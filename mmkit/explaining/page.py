@@ -27,12 +27,12 @@ def page(given: Explanation) -> str:
     strongest = max((float(p.attribution.abs().max()) for c in given.columns for p in c.parts if p.pieces), default=0.0)
     body = [
         f"<h1>{escape(given.task)}</h1><p>Answer: <b>{_answer(given)}</b></p>",
-        f"<p>Explained: {escape(given.words)}, {given.score:.4g}; with all columns at zero {given.baseline:.4g}. Red raises "
+        f"<p>Explained: {escape(given.words)}, {given.score:.4g}; with nothing in its columns {given.baseline:.4g}. Red raises "
         "it, blue lowers it.</p>",
         _table(given),
         *(_column(column, strongest) for column in given.columns),
         _outputs(given),
-        f"<p><small>Integrated gradients from zero, {given.steps} steps; they add up to score − baseline with an error of "
+        f"<p><small>Integrated gradients, {given.steps} steps; they add up to score − baseline with an error of "
         f"{given.error:.2g}.</small></p>",
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'

@@ -59,18 +59,18 @@ def explain(
 
 def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output: bool) -> Explanation:
     inputs = Inputs(asked.model, asked.task, asked.sample, asked)
-    values = [given.value for given in inputs.all]
+    values, baselines = [given.value for given in inputs.all], [given.baseline for given in inputs.all]
 
     def total(given: Sequence[Tensor]) -> Tensor:
         return asked(inputs.run(given)).sum(1)
 
-    found = integrated_gradients(total, values, steps)
+    found = integrated_gradients(total, values, baselines, steps)
     with torch.no_grad():
-        ends = inputs.run([torch.stack([torch.zeros_like(value), value]) for value in values])
+        ends = inputs.run([torch.stack(pair) for pair in zip(baselines, values, strict=True)])
         low, high = asked(ends).double().cpu()
     columns = _columns(asked, inputs, row, found)
     outputs = tuple(
-        Output(text, float(score), _of_output(asked, inputs, values, steps, index) if each_output else {})
+        Output(text, float(score), _of_output(asked, inputs, steps, index) if each_output else {})
         for index, (text, score) in enumerate(zip(asked.outputs, high.tolist(), strict=True))
     )
     error = sum(float(part.sum()) for part in found) - float(high.sum() - low.sum())
@@ -79,14 +79,13 @@ def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output:
     )
 
 
-def _of_output(
-    asked: Question, inputs: Inputs, values: Sequence[Tensor], steps: int, index: int
-) -> dict[str, tuple[Tensor, ...]]:
+def _of_output(asked: Question, inputs: Inputs, steps: int, index: int) -> dict[str, tuple[Tensor, ...]]:
     def one(given: Sequence[Tensor]) -> Tensor:
         return asked(inputs.run(given))[:, index]
 
     found: dict[str, tuple[Tensor, ...]] = {}
-    for given, part in zip(inputs.all, integrated_gradients(one, values, steps), strict=True):
+    values, baselines = [given.value for given in inputs.all], [given.baseline for given in inputs.all]
+    for given, part in zip(inputs.all, integrated_gradients(one, values, baselines, steps), strict=True):
         part = part.sum(-1) if given.key == EMBEDDED else part
         found[given.column] = (*found.get(given.column, ()), part)
     return found
@@ -144,9 +143,8 @@ def _shapley(asked: Question, inputs: Inputs, names: Sequence[str]) -> list[floa
             some = sets[start : start + AT_ONCE]
             values = []
             for given in inputs.all:
-                there = [float(names.index(given.column) in chosen) for chosen in some]
-                scale = given.value.new_tensor(there).view(-1, *[1] * given.value.dim())
-                values.append(given.value[None] * scale)
+                place = names.index(given.column)
+                values.append(torch.stack([given.value if place in chosen else given.baseline for chosen in some]))
             found += asked(inputs.run(values)).double().sum(1).tolist()
         return found
 
