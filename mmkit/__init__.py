@@ -13,6 +13,7 @@ from mmkit.errors import (
     SpecError,
     TrainingError,
 )
+from mmkit.late import announce
 from mmkit.registry.component import API_VERSION, Component
 from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
 
@@ -166,3 +167,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+announce()

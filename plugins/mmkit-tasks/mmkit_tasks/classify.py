@@ -109,6 +109,10 @@ class Classify(TaskHead):
             probabilities = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
         return [self._prediction(row) for row in probabilities.cpu().tolist()]
 
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``logits``: Float["items outputs"], one a label; of ``binary`` one for the second label."""
+        return {"logits": self._logits(features)}
+
     def _prediction(self, row: list[float]) -> dict[str, Any]:
         labels = self.labels
         named = {str(label): p for label, p in zip(labels, row, strict=True)}

@@ -93,6 +93,11 @@ class Contrastive(TaskHead):
         a, b = self.embed(features)
         return [{"a": x, "b": y} for x, y in zip(a.cpu().tolist(), b.cpu().tolist(), strict=True)]
 
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``a`` and ``b``: Float["items dim"], the normalised embeddings of each sample's two nodes."""
+        a, b = self.embed(features)
+        return {"a": a, "b": b}
+
     def metrics(self) -> list[Metric]:
         """Recall at 1, 5 and 10 in both directions."""
         return [Recall()]
