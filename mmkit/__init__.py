@@ -15,7 +15,7 @@ from mmkit.errors import (
 )
 from mmkit.late import announce
 from mmkit.registry.component import API_VERSION, Component
-from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
+from mmkit.registry.offers import Command, Imported, Importer, Migration, Renderer, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
@@ -123,6 +123,8 @@ __all__ = [
     "Grammar",
     "HasAssets",
     "HasExample",
+    "Imported",
+    "Importer",
     "Item",
     "LocalPath",
     "Loss",

@@ -40,7 +40,7 @@ def import_hf(
     folder: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of transformers.")], out: Out
 ) -> None:
     """A model of mmkit out of a folder of transformers: one that mmkit exported, or of a type that a plugin imports."""
-    from mmkit.exchange.hf_export import import_hf as read
+    from mmkit.exchange.imports import bring_in as read
 
     _quiet()
     read(folder, out)

@@ -22,7 +22,7 @@ SPEC: dict[str, Any] = {
         "words": {"adapter": {"use": "characters"}},
         "letters": {"adapter": {"use": "characters"}},
     },
-    "backbone": {"use": "transformer", "dim": 32, "layers": 1, "heads": 2, "tie": False},
+    "backbone": {"use": "transformer", "dim": 32, "layers": 1, "heads": 2, "tie": False, "dropout": 0.0},
     "tasks": {
         "shape": {
             "input": "{image}",

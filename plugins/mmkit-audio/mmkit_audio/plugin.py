@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, Renderer, ReportSection, hookimpl
+from mmkit import Component, Importer, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -97,3 +97,9 @@ def mmkit_report_sections() -> list[ReportSection]:
 def mmkit_renderers() -> list[Renderer]:
     """What the model said."""
     return [Renderer("audio", "mmkit_audio.render:takes", "mmkit_audio.render:html", "mmkit_audio.render:file")]
+
+
+@hookimpl
+def mmkit_importers() -> list[Importer]:
+    """Models that hear."""
+    return [Importer("whisper", "Whisper's encoder, and its decoder.", "mmkit_audio.whisper:read")]

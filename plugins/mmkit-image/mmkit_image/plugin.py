@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, Renderer, ReportSection, hookimpl
+from mmkit import Component, Importer, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -95,3 +95,9 @@ def mmkit_report_sections() -> list[ReportSection]:
 def mmkit_renderers() -> list[Renderer]:
     """What the model drew."""
     return [Renderer("image", "mmkit_image.render:takes", "mmkit_image.render:html", "mmkit_image.render:file")]
+
+
+@hookimpl
+def mmkit_importers() -> list[Importer]:
+    """Models that see."""
+    return [Importer("llava", "A vision tower, a projector, a language model (LLaVA-1.5).", "mmkit_image.llava:read")]
