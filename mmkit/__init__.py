@@ -13,8 +13,9 @@ from mmkit.errors import (
     SpecError,
     TrainingError,
 )
+from mmkit.late import announce
 from mmkit.registry.component import API_VERSION, Component
-from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
+from mmkit.registry.offers import Command, Imported, Importer, Migration, Renderer, ReportSection
 
 if TYPE_CHECKING:
     from mmkit.discovery import hookimpl, plugins
@@ -130,6 +131,8 @@ __all__ = [
     "Grammar",
     "HasAssets",
     "HasExample",
+    "Imported",
+    "Importer",
     "Item",
     "LocalPath",
     "Loss",
@@ -175,3 +178,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+announce()

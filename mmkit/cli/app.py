@@ -20,6 +20,7 @@ from mmkit.cli.conform import conform
 from mmkit.cli.doctor import doctor
 from mmkit.cli.evaluate import evaluate
 from mmkit.cli.explain import explain
+from mmkit.cli.export import bring, export
 from mmkit.cli.freely import WithColumns
 from mmkit.cli.listing import components, plugins, schema
 from mmkit.cli.new import new
@@ -96,6 +97,8 @@ app.command()(conform)
 app.command()(doctor)
 app.add_typer(cache, name="cache")
 app.add_typer(new, name="new")
+app.add_typer(export, name="export")
+app.add_typer(bring, name="import")
 
 
 def _version(value: bool) -> None:

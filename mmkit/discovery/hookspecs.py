@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pluggy
 
 from mmkit.registry.component import Component
-from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
+from mmkit.registry.offers import Command, Importer, Migration, Renderer, ReportSection
 
 hookspec = pluggy.HookspecMarker("mmkit")
 hookimpl = pluggy.HookimplMarker("mmkit")
@@ -42,11 +42,18 @@ def mmkit_migrations() -> Sequence[Migration]:
     return ()
 
 
+@hookspec
+def mmkit_importers() -> Sequence[Importer]:
+    """Architectures of other libraries whose checkpoints ``mmkit import hf`` reads."""
+    return ()
+
+
 HOOKS: dict[str, type] = {
     "mmkit_components": Component,
     "mmkit_commands": Command,
     "mmkit_report_sections": ReportSection,
     "mmkit_renderers": Renderer,
     "mmkit_migrations": Migration,
+    "mmkit_importers": Importer,
 }
 """Hook → the records it returns."""

@@ -11,7 +11,7 @@ import pluggy
 from mmkit.discovery import hookspecs
 from mmkit.errors import nearest
 from mmkit.registry.component import KINDS, Component
-from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
+from mmkit.registry.offers import Command, Importer, Migration, Renderer, ReportSection
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAMING = "use lower-case letters, digits, '-', '_' and '.', none of them first"
@@ -35,6 +35,7 @@ class Offers:
     sections: tuple[ReportSection, ...] = ()
     renderers: tuple[Renderer, ...] = ()
     migrations: tuple[Migration, ...] = ()
+    importers: tuple[Importer, ...] = ()
 
 
 NOTHING = Offers()
@@ -103,7 +104,7 @@ def _key(record: Any) -> str:
     return f"{_CALLED[type(record)]} {record.name}"
 
 
-_CALLED = {Command: "command", ReportSection: "report section", Renderer: "renderer"}
+_CALLED = {Command: "command", ReportSection: "report section", Renderer: "renderer", Importer: "importer"}
 
 
 def _check_component(record: Component) -> None:
@@ -123,6 +124,13 @@ def _check_command(record: Command) -> None:
 def _check_section(record: ReportSection) -> None:
     who = f"report section {record.name!r}"
     _check_name(who, record.name, "is no name")
+    _check_path(who, "function", record.function)
+
+
+def _check_importer(record: Importer) -> None:
+    who = f"importer {record.name!r}"
+    if not isinstance(record.name, str) or not record.name:
+        raise Misdeclared(f"{who} is no name", "say the model_type of the checkpoints' config.json")
     _check_path(who, "function", record.function)
 
 
@@ -151,6 +159,7 @@ _CHECKS: dict[type, Callable[[Any], None]] = {
     ReportSection: _check_section,
     Renderer: _check_renderer,
     Migration: _check_migration,
+    Importer: _check_importer,
 }
 
 

@@ -111,6 +111,11 @@ class TaskHead(nn.Module, ABC):
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
         """One prediction a sample. Autoregressive heads get token ids of the finished sequences instead."""
 
+    def outputs(self, features: Sequence[Ragged]) -> Mapping[str, Tensor | Ragged]:
+        """The tensors that ``predict`` decides from, by name, one item a sample: for programs that take tensors
+        (transformers, ONNX). An autoregressive head has none; another that has none cannot be exported."""
+        raise TypeError(f"{type(self).__name__} gives no tensors")
+
     def options(self) -> Mapping[str, Any]:
         """Decoding options of an autoregressive head: max_new_tokens, beams, temperature, top_k, top_p,
         guidance, seed."""

@@ -5,6 +5,7 @@ No pickle anywhere. A checkpoint names plugins; it can only select installed one
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,7 @@ def write_model(model: Model, folder: Path, final: Path, merged: bool = True) ->
     """
     tensors, aliases = unique(state_to_save(model, merged))
     write_tensors(tensors, folder / "model.safetensors", {"aliases": json.dumps(aliases)})
-    placed = model.plan.placed()
-    versions = {r.name: {"distribution": r.distribution, "version": r.version} for r in discover().reports}
-    used = sorted({p.component.plugin for p in placed})
-    lock = {"format": FORMAT, "mmkit": __version__, "plugins": {name: versions.get(name, {}) for name in used}}
-    dump_json(folder / "plugins.json", lock)
+    dump_json(folder / "plugins.json", lock_of(model.plan))
     dump_json(folder / "spec.json", model.plan.spec.model_dump(mode="json"))
     apart = [lora for lora in model.lora if not (merged and lora.merge)]
     if apart:
@@ -61,10 +58,17 @@ def write_model(model: Model, folder: Path, final: Path, merged: bool = True) ->
     if model.privacy is not None:
         dump_json(folder / PRIVACY, model.privacy)
     dump_json(folder / "origin.json", {"root": os.path.relpath(model.plan.source.root.resolve(), final)})
-    for name, component in _with_assets(model).items():
+    for name, component in assets_of(model).items():
         target = folder / "assets" / name
         target.mkdir(parents=True)
         component.save_assets(target)
+
+
+def lock_of(planned: Plan) -> dict[str, Any]:
+    """The plugins that a plan's components are of, with their versions."""
+    versions = {r.name: {"distribution": r.distribution, "version": r.version} for r in discover().reports}
+    used = sorted({p.component.plugin for p in planned.placed()})
+    return {"format": FORMAT, "mmkit": __version__, "plugins": {name: versions.get(name, {}) for name in used}}
 
 
 def load(
@@ -129,12 +133,20 @@ def _origin(folder: Path) -> Path:
 
 
 def _check_plugins(folder: Path, registry: Registry) -> None:
-    lock = read_json(folder, "plugins.json")
-    here = {r.name: r for r in registry.reports}
-    faults = []
-    used = lock.get("plugins")
+    used = read_json(folder, "plugins.json").get("plugins")
     if not isinstance(used, dict) or not all(isinstance(made, dict) for made in used.values()):
         raise CheckpointError(f"{folder / 'plugins.json'} does not say which plugins made the model")
+    check_lock(used, folder, registry)
+
+
+def check_lock(used: Mapping[str, Mapping[str, Any]], where: object, registry: Registry) -> None:
+    """Hold the plugins that made a model against those that are installed.
+
+    Raises:
+        CheckpointError: one is missing, not loaded, or of another main version.
+    """
+    here = {r.name: r for r in registry.reports}
+    faults = []
     for name, made in used.items():
         dist, version = str(made.get("distribution", name)), str(made.get("version", "?"))
         report = here.get(name)
@@ -147,7 +159,7 @@ def _check_plugins(folder: Path, registry: Registry) -> None:
                 f"plugin {name!r} is {report.version}, the model was made with {version}: pip install {dist}=={version}"
             )
     if faults:
-        raise CheckpointError(f"{folder} cannot be loaded:\n  " + "\n  ".join(faults))
+        raise CheckpointError(f"{where} cannot be loaded:\n  " + "\n  ".join(faults))
 
 
 def _assign(model: Model, path: Path) -> None:
@@ -192,7 +204,8 @@ def unique(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]
     return tensors, aliases
 
 
-def _with_assets(model: Model) -> dict[str, HasAssets]:
+def assets_of(model: Model) -> dict[str, HasAssets]:
+    """The components that need files beside their weights, by the name of their folder."""
     named: dict[str, Any] = {f"{name}.adapter": v for name, v in model.vocabularies.items()}
     named.update({f"{name}.adapter": v for name, v in model.parts.continuous.items()})
     named.update(model.nodes())

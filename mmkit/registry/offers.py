@@ -1,6 +1,8 @@
 """What a plugin may offer beside components: light records, each with the import path of the code that does it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,36 @@ class Renderer:
     plugin: str = ""
     media: str = ""
     attribution: str = ""
+
+
+@dataclass(frozen=True)
+class Importer:
+    """How checkpoints of one architecture of another library become models of mmkit.
+
+    Attributes:
+        name: the ``model_type`` that the checkpoint's ``config.json`` says.
+        summary: one line for listings.
+        function: import path ``module:function``; called with the checkpoint's folder, gives a ``mmkit.Imported``.
+        plugin: name of the plugin; filled in by discovery.
+    """
+
+    name: str
+    summary: str
+    function: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an importer gives.
+
+    Attributes:
+        spec: that describes the checkpoint; its components are built as they are for a saved model, reading no weights.
+        tensors: every parameter of that model by its name, and the buffers that are saved.
+    """
+
+    spec: Mapping[str, Any]
+    tensors: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mmkit.errors import PluginError, nearest
 from mmkit.registry.component import KINDS, Component
-from mmkit.registry.offers import Command, Migration, Renderer, ReportSection
+from mmkit.registry.offers import Command, Importer, Migration, Renderer, ReportSection
 
 SLOW = 0.5
 """Seconds; a plugin that takes longer to be listed is called slow."""
@@ -39,6 +39,7 @@ class PluginReport:
     sections: tuple[ReportSection, ...] = ()
     renderers: tuple[Renderer, ...] = ()
     migrations: tuple[Migration, ...] = ()
+    importers: tuple[Importer, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -65,6 +66,7 @@ class Registry:
         self.sections = tuple(s for report in loaded for s in report.sections)
         self.renderers = tuple(r for report in loaded for r in report.renderers)
         self.migrations = tuple(m for report in loaded for m in report.migrations)
+        self.importers = tuple(i for report in loaded for i in report.importers)
 
     def of_kind(self, *kinds: str) -> list[Component]:
         """Components of these kinds, by name."""

@@ -67,7 +67,7 @@ def test_public_names_are_pinned() -> None:
         *("TrainingError", "VocabularyAdapter", "api_version", "build", "check", "evaluate", "hookimpl", "load"),
         *("plugins", "train", "tune", "Command", "Evaluation", "Migration", "ReportSection", "RowSource", "RunContext"),
         "SourceContext",
-        *("CodeLayout", "Codec", "ContinuousAdapter", "Grammar", "Renderer", "RowMetric"),
+        *("CodeLayout", "Codec", "ContinuousAdapter", "Grammar", "Renderer", "RowMetric", "Imported", "Importer"),
     }
     for name in mmkit.__all__:
         assert getattr(mmkit, name) is not None

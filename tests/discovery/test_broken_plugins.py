@@ -14,7 +14,7 @@ from mmkit.registry.registry import PluginReport
 
 BROKEN = Path(__file__).parents[1] / "broken_plugins"
 REPORT = "report it to the authors of mmkit-{0} 1.0, or uninstall it; `mmkit plugins --traceback` shows where"
-HOOK = "the hooks are mmkit_components, mmkit_commands, mmkit_report_sections, mmkit_renderers, mmkit_migrations, and take no arguments"
+HOOK = "the hooks are mmkit_components, mmkit_commands, mmkit_report_sections, mmkit_renderers, mmkit_migrations, mmkit_importers, and take no arguments"
 FAILED = {  # file → cause and cure
     "raises": ("RuntimeError: no luck today", REPORT),
     "missing_dependency": (

@@ -88,6 +88,11 @@ class HfAudioConfig(SoundConfig):
         description="Seconds; every clip is filled with silence to a multiple. Default: 30 for Whisper, as it was "
         "trained (smaller is faster and a little different), none for others.",
     )
+    silence: Literal["drop", "keep"] = Field(
+        "drop",
+        description="keep: rows of the silence that fills a window up stay, as the decoder of Whisper was trained; drop: "
+        "rows of the clip only.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "HfAudioConfig":
@@ -95,6 +100,8 @@ class HfAudioConfig(SoundConfig):
             raise ValueError("give exactly one of path (a folder), hub (a name) and config (an architecture)")
         if self.config is not None and not isinstance(self.config.get("model_type"), str):
             raise ValueError("config needs a model_type, for example whisper, wav2vec2 or hubert")
+        if self.silence == "keep" and self.window is not None:
+            raise ValueError("silence: keep keeps whole windows of 30 seconds: leave window out")
         return self
 
 

@@ -1,6 +1,7 @@
 """Audio encoders of transformers: Whisper (log-mel in), and wav2vec 2.0, HuBERT and their kin (waves in)."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ def build(
     sample_rate: int | None,
     layer: int,
     window: float | None,
+    silence: str,
 ) -> HfAudio:
     """The architecture of a folder, the hub or a config; weights of the first two."""
     source = path if path is not None else hub
@@ -142,6 +144,9 @@ def build(
         said = preprocessor_settings(source)
         rate = _rate(sample_rate, said.get("sampling_rate"), whisper)
         lengths = _lengths(made, rate)
+        if silence == "keep" and not whisper:
+            raise PluginError(f"silence: keep is for whisper, not for {made.model_type!r}; leave silence out")
+        lengths = replace(lengths, filled=silence == "keep")
         reading = Reading(raw_rate, resample, Limits(max_seconds, max_mebibytes))
         normalize = not whisper and bool(said.get("do_normalize", True))
         prepared = AudioProcessor(rate, lengths, _least(whisper, lengths), normalize, reading)

@@ -13,6 +13,7 @@ class Lengths:
         stride: frames a row, rounded up.
         convolutions: (kernel, stride) of convolutions without padding, applied to the frames before ``stride``.
         pooled: one row whatever the length.
+        filled: a piece counts as if it were filled up to ``chunk``.
     """
 
     hop: int = 1
@@ -20,13 +21,14 @@ class Lengths:
     chunk: int = 0
     convolutions: tuple[tuple[int, int], ...] = ()
     pooled: bool = False
+    filled: bool = False
 
     def __call__(self, samples: int) -> int:
         """Rows of a wave."""
         if self.pooled:
             return 1
         whole, rest = divmod(samples, self.chunk) if self.chunk else (0, samples)
-        return whole * self._piece(self.chunk) + (self._piece(rest) if rest else 0)
+        return whole * self._piece(self.chunk) + (self._piece(self.chunk if self.filled else rest) if rest else 0)
 
     def _piece(self, samples: int) -> int:
         rows = max(1, samples // self.hop)

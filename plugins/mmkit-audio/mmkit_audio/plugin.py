@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, Renderer, ReportSection, hookimpl
+from mmkit import Component, Importer, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -98,3 +98,9 @@ def mmkit_renderers() -> list[Renderer]:
     """What the model said."""
     made = "mmkit_audio.render"
     return [Renderer("audio", f"{made}:takes", f"{made}:html", f"{made}:file", media="audio/wav")]
+
+
+@hookimpl
+def mmkit_importers() -> list[Importer]:
+    """Models that hear."""
+    return [Importer("whisper", "Whisper's encoder, and its decoder.", "mmkit_audio.whisper:read")]

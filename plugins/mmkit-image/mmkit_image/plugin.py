@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, Renderer, ReportSection, hookimpl
+from mmkit import Component, Importer, Renderer, ReportSection, hookimpl
 
 
 def _encoder(name: str, module: str, config: str, summary: str) -> Component:
@@ -96,3 +96,9 @@ def mmkit_renderers() -> list[Renderer]:
     """What the model drew."""
     made = "mmkit_image.render"
     return [Renderer("image", f"{made}:takes", f"{made}:html", f"{made}:file", media="image/png")]
+
+
+@hookimpl
+def mmkit_importers() -> list[Importer]:
+    """Models that see."""
+    return [Importer("llava", "A vision tower, a projector, a language model (LLaVA-1.5).", "mmkit_image.llava:read")]

@@ -135,6 +135,10 @@ class Classify(TaskHead):
         others = [place for place in range(len(self.labels)) if place not in wanted]
         return logits[:, wanted[0]] - logits[:, others].logsumexp(-1) if others else logits[:, wanted[0]]
 
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``logits``: Float["items outputs"], one a label; of ``binary`` one for the second label."""
+        return {"logits": self._logits(features)}
+
     def _prediction(self, row: list[float]) -> dict[str, Any]:
         labels = self.labels
         named = {str(label): p for label, p in zip(labels, row, strict=True)}

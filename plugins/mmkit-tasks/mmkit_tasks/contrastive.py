@@ -111,6 +111,11 @@ class Contrastive(TaskHead):
         numbers = {"type": "array", "items": {"type": "number"}}
         return {"type": "object", "properties": {"a": numbers, "b": numbers}, "required": ["a", "b"]}
 
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``a`` and ``b``: Float["items dim"], the normalised embeddings of each sample's two nodes."""
+        a, b = self.embed(features)
+        return {"a": a, "b": b}
+
     def metrics(self) -> list[Metric]:
         """Recall at 1, 5 and 10 in both directions."""
         return [Recall()]

@@ -104,6 +104,10 @@ class Ctc(TaskHead):
             found = [prefix_beam(item, self.blank, self.beams) for item in rows.to("cpu").split()]
         return [self.vocabulary.decode([i - self.shift for i in ids]) for ids in found]
 
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``log_probabilities``: Ragged of Float["rows size+1"]."""
+        return {"log_probabilities": self.log_probabilities(features[0])}
+
     def metrics(self) -> list[Metric]:
         """Those of the config; by default word and character error rate."""
         return text_metrics(self.metric_names)

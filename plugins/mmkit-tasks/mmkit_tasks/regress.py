@@ -73,12 +73,17 @@ class Regress(TaskHead):
 
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
         """A number (``dims`` 1) or a list of numbers of each sample, in the units of the data."""
+        rows = self._values(features).cpu().tolist()
+        return [row[0] for row in rows] if self.dims == 1 else rows
+
+    def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
+        """``values``: Float["items dims"], in the units of the data."""
+        return {"values": self._values(features)}
+
+    def _values(self, features: Sequence[Ragged]) -> Float[Tensor, "items dims"]:
         values = self._normalised(features)
         values = values * values.new_tensor(self.std) + values.new_tensor(self.mean)
-        if self.bounds is not None:
-            values = values.clamp(*self.bounds)
-        rows = values.cpu().tolist()
-        return [row[0] for row in rows] if self.dims == 1 else rows
+        return values if self.bounds is None else values.clamp(*self.bounds)
 
     def answer_schema(self) -> Mapping[str, Any]:
         """A number, or a list of ``dims`` numbers."""

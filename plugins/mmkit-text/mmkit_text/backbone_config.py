@@ -1,7 +1,7 @@
 """Settings of the backbones. Imports no torch."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -77,6 +77,14 @@ class CausalLmConfig(_LmConfig):
         description="packed: no padding, where the architecture allows it, with the fastest of varlen (kernels of a GPU), "
         "flex (FlexAttention) and documents (one after another) that fits; sdpa and eager pad the batch.",
     )
+    prefix: list[Annotated[int, Field(ge=0)]] = Field(
+        [], description="Ids of the model's table before every prompt, such as that of `<s>`."
+    )
+    begin: bool = Field(
+        True,
+        description="An answer begins with a begin id. false: its first id is predicted from the prompt's last token, as in "
+        "a language model that was trained without one.",
+    )
 
 
 class Seq2SeqLmConfig(_LmConfig):
@@ -84,6 +92,15 @@ class Seq2SeqLmConfig(_LmConfig):
 
     attention: Literal["auto", "sdpa", "eager"] = Field(
         "auto", description="transformers' attention function; auto: the fastest that the architecture has."
+    )
+    memory: Literal["encoded", "given"] = Field(
+        "encoded",
+        description="encoded: its own encoder reads the prompt. given: the prompt is what the decoder attends to, made by an "
+        "encoder of a modality; the model has a decoder only (Whisper's, for example).",
+    )
+    prefix: list[Annotated[int, Field(ge=0)]] = Field(
+        [],
+        description="Ids of the model's table that the decoder reads before the begin id, such as language and task.",
     )
 
 

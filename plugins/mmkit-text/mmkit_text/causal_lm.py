@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
 from mmkit_text.documents import KERNELS, Documents
+from mmkit_text.frame import PLAIN, Frame
 from mmkit_text.lean_step import LeanStep
 from mmkit_text.linear import few_rows, plain_linear
 from mmkit_text.lm_decoding import PaddedState, SlotState, agree
@@ -30,10 +31,14 @@ class CausalLm(Backbone):
         lm: a model of ``AutoModelForCausalLM``. generates: keep the output layer.
         packs: rows of all samples run as one sequence with ``packed_attention``; else a batch padded on the right.
         attention: the kernel of packed rows, by name.
+        frame: ids before every prompt, and what the first id of a target is predicted from.
     """
 
-    def __init__(self, lm: PreTrainedModel, generates: bool, packs: bool, attention: str = "packed") -> None:
+    def __init__(
+        self, lm: PreTrainedModel, generates: bool, packs: bool, attention: str = "packed", frame: Frame = PLAIN
+    ) -> None:
         super().__init__()
+        self.frame = frame
         output = lm.get_output_embeddings()
         text = lm.config.get_text_config()
         self.token_dim = table_of(lm).shape[1]
@@ -83,10 +88,17 @@ class CausalLm(Backbone):
         Raises:
             SampleError: a sequence is longer than the model's table of positions.
         """
+        before = len(self.frame.prefix)
+        prompt = self.frame.prefixed(prompt, self.embed)
         if target is None:
-            return self._run(prompt)
+            states = self._run(prompt)
+            return states if not before else Ragged.of([item[before:] for item in states.split()])
         if not self.generates:
             raise TypeError("this causal-lm was built without an output layer and does not generate")
+        return self._read(*self.frame.begun(prompt, target))
+
+    def _read(self, prompt: Ragged, target: Ragged) -> Ragged:
+        """States of the target read after the prompt."""
         pieces = [piece for pair in zip(prompt.split(), target.split(), strict=True) for piece in pair]
         sizes = [before + after for before, after in zip(prompt.sizes, target.sizes, strict=True)]
         states = self._run(Ragged.sized(torch.cat(pieces), sizes))
@@ -123,9 +135,14 @@ class CausalLm(Backbone):
 
     def prefill(self, prompt: Ragged) -> DecodingState:
         """Read the prompts: packed, into places allocated ahead, or padded on the left."""
+        prompt = self.frame.prefixed(prompt, self.embed)
+        prompt, instead = self.frame.kept(prompt)
         self.limit.check(prompt.sizes)
-        if self._uses_slots():
-            return self._prefill_slots(prompt)
+        state = self._prefill_slots(prompt) if self._uses_slots() else self._prefill_padded(prompt)
+        state.instead = instead
+        return state
+
+    def _prefill_padded(self, prompt: Ragged) -> PaddedState:
         padded, real = prompt.to_padded(side="left")
         cache = DynamicCache(config=self.lm.config)
         if padded.shape[1]:
@@ -140,6 +157,8 @@ class CausalLm(Backbone):
     def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
         """Append one token to every item."""
         assert isinstance(state, (SlotState, PaddedState))
+        if state.instead is not None:
+            tokens, state.instead = state.instead, None
         state.furthest += 1
         self.limit.check([state.furthest])
         if isinstance(state, SlotState):
@@ -194,7 +213,7 @@ class CausalLm(Backbone):
         prompt, target = Ragged(tokens[:4], torch.tensor([3, 1])), Ragged(tokens[4:], torch.tensor([3, 3]))
         state, inputs = self._prefill_slots(prompt), tokens[4:].unflatten(0, (2, 3))
         got = torch.stack([self.step(state, inputs[:, step]) for step in range(3)], dim=1)
-        return agree(got.flatten(0, 1), self(prompt, target).values)
+        return agree(got.flatten(0, 1), self._read(prompt, target).values)
 
     def save_assets(self, folder: Path) -> None:
         """``config.json``."""
@@ -210,6 +229,8 @@ def build(
     config: Mapping[str, Any] | None,
     dtype: str,
     attention: str,
+    prefix: list[int],
+    begin: bool,
 ) -> CausalLm:
     """A causal language model whose table has the rows that the spec's vocabularies need.
 
@@ -226,4 +247,4 @@ def build(
         dtype=dtype,
         attention=attention,
     )
-    return CausalLm(lm, context.generates, packs, attention)
+    return CausalLm(lm, context.generates, packs, attention, Frame(tuple(prefix), begin))

@@ -19,6 +19,7 @@ class SlotState(DecodingState):
     Args:
         unread: prompts that the first step reads together with its tokens, in one pass over the weights instead of two;
             ``read`` reads them alone where items are reordered before.
+        instead: what the first step reads in place of its tokens.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class SlotState(DecodingState):
         lean: LeanStep | None = None,
         unread: Ragged | None = None,
         read: Callable[[Ragged, SlotCache], Any] | None = None,
+        instead: Tensor | None = None,
     ) -> None:
         self.cache, self.positions, self.furthest, self.lean = cache, positions, furthest, lean
-        self.unread, self.read = unread, read
+        self.unread, self.read, self.instead = unread, read, instead
 
     def reorder(self, items: Int[Tensor, " beams"]) -> "SlotState":
         """Select items."""
@@ -39,21 +41,34 @@ class SlotState(DecodingState):
             self.read(self.unread, self.cache)
         self.unread = None
         cache = self.cache.select(items.tolist(), items.device)
-        return SlotState(cache, self.positions.index_select(0, items), self.furthest, self.lean)
+        positions = self.positions.index_select(0, items)
+        return SlotState(cache, positions, self.furthest, self.lean, instead=selected(self.instead, items))
 
 
 class PaddedState(DecodingState):
     """A cache of transformers, which of its places are real (padding is on the left), and every item's next position."""
 
     def __init__(
-        self, cache: Any, real: Bool[Tensor, "items n"], positions: Int[Tensor, " items"], furthest: int
+        self,
+        cache: Any,
+        real: Bool[Tensor, "items n"],
+        positions: Int[Tensor, " items"],
+        furthest: int,
+        instead: Tensor | None = None,
     ) -> None:
         self.cache, self.real, self.positions, self.furthest = cache, real, positions, furthest
+        self.instead = instead
 
     def reorder(self, items: Int[Tensor, " beams"]) -> "PaddedState":
         """Select items."""
         real, positions = self.real.index_select(0, items), self.positions.index_select(0, items)
-        return PaddedState(select(self.cache, items), real, positions, self.furthest)
+        instead = selected(self.instead, items)
+        return PaddedState(select(self.cache, items), real, positions, self.furthest, instead)
+
+
+def selected(rows: Tensor | None, items: Tensor) -> Tensor | None:
+    """The rows of these items, where there are any."""
+    return None if rows is None else rows.index_select(0, items)
 
 
 def agree(got: Tensor, expected: Tensor) -> bool:

@@ -163,7 +163,8 @@ class PositionLimit:
 
     def __init__(self, lm: PreTrainedModel) -> None:
         self.limit: int | None = None
-        most = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+        text = lm.config.get_text_config()
+        most = getattr(text, "max_position_embeddings", None) or getattr(text, "max_target_positions", None)
         table = lm.get_input_embeddings()
         for module in lm.modules():
             if (

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged, SampleError
+from mmkit_text.frame import Frame
 from mmkit_text.linear import plain_linear
 from mmkit_text.lm_cache import select
 from mmkit_text.lm_scores import score, scores_are_linear
@@ -37,23 +39,30 @@ class Seq2SeqLm(Backbone):
     An empty prompt is read as one row of zeros: a decoder has to attend to something.
 
     Args:
-        lm: a model of ``AutoModelForSeq2SeqLM``. generates: keep the decoder and the output layer.
+        lm: a model of ``AutoModelForSeq2SeqLM``, or a decoder that attends to the prompt as it is given.
+        generates: keep the decoder and the output layer.
+        prefix: ids that the decoder reads before the begin id.
+        encodes: whether the model has an encoder.
     """
 
-    def __init__(self, lm: PreTrainedModel, generates: bool) -> None:
+    def __init__(
+        self, lm: PreTrainedModel, generates: bool, prefix: tuple[int, ...] = (), encodes: bool = True
+    ) -> None:
         super().__init__()
-        if table_of(lm.get_encoder()) is not table_of(lm.get_decoder()):
+        self.frame, self.encodes = Frame(prefix), encodes
+        self.masks = encodes or "encoder_attention_mask" in signature(lm.get_decoder().forward).parameters
+        if encodes and table_of(lm.get_encoder()) is not table_of(lm.get_decoder()):
             raise PluginError(
                 f"{type(lm).__name__} has one table for its encoder and another for its decoder; "
                 "fix: use a model that shares one (share_encoder_decoder_embeddings, tie_word_embeddings)"
             )
-        self.scale, self.decoder_scale = _scales(lm)
+        self.scale, self.decoder_scale = _scales(lm) if encodes else (1.0, 1.0)
         self.token_dim = table_of(lm).shape[1]
         self.hidden_dim = lm.config.hidden_size
         self.generates = generates
         self.limit = PositionLimit(lm)
         self.settings = lm.config
-        self.lm: Any = lm if generates else lm.get_encoder()
+        self.lm: Any = lm if generates or not encodes else lm.get_encoder()
 
     def embed(self, ids: Int[Tensor, " n"]) -> Float[Tensor, "n token_dim"]:
         """The model's own table, with its scale where the table has one."""
@@ -82,10 +91,19 @@ class Seq2SeqLm(Backbone):
 
     def _encode(self, prompt: Ragged) -> tuple[Tensor, Tensor]:
         """Padded states of the prompts, and which are real."""
-        self.limit.check(prompt.sizes)
+        if self.encodes:
+            self.limit.check(prompt.sizes)
         zero = prompt.values.new_zeros(1, self.token_dim)
         filled = Ragged.of([item if len(item) else zero for item in prompt.split()])
         padded, real = filled.to_padded()
+        if not self.encodes:
+            if not self.masks and len(set(filled.sizes)) > 1:
+                raise SampleError(
+                    f"prompts of {min(filled.sizes)} and of {max(filled.sizes)} tokens are in one batch, and "
+                    f"{type(self.lm).__name__} attends to all rows of a padded one; fix: give prompts of one length (for "
+                    "Whisper, clips of up to 30 seconds with silence: keep in hf-audio)"
+                )
+            return padded.to(table_of(self.lm).dtype), real
         encoder = self.lm.get_encoder() if self.generates else self.lm
         padded = padded.to(table_of(self.lm).dtype)
         states: Tensor = encoder(inputs_embeds=padded, attention_mask=real).last_hidden_state
@@ -106,24 +124,28 @@ class Seq2SeqLm(Backbone):
             rows = prompt.lengths.clamp(min=1)
             read = Ragged.from_padded(memory, rows).split()
             return Ragged.of([item[:size] for item, size in zip(read, prompt.sizes, strict=True)])
+        before = len(self.frame.prefix)
+        target = self.frame.prefixed(target, self.embed)
         self.limit.check(target.sizes)
         padded, known = target.to_padded()
         states = self._decode(padded, memory, real, attention_mask=known, use_cache=False)
-        return Ragged.from_padded(states, target.lengths)
+        return Ragged.from_padded(states[:, before:], target.lengths - before)
 
     def _decode(self, tokens: Tensor, memory: Tensor, real: Tensor, **options: Any) -> Tensor:
         decoder = self.lm.get_decoder()
         tokens = (tokens * self.decoder_scale).to(table_of(self.lm).dtype)
-        states: Tensor = decoder(
-            inputs_embeds=tokens, encoder_hidden_states=memory, encoder_attention_mask=real, **options
-        ).last_hidden_state
+        if self.masks:
+            options["encoder_attention_mask"] = real
+        states: Tensor = decoder(inputs_embeds=tokens, encoder_hidden_states=memory, **options).last_hidden_state
         return states
 
     def prefill(self, prompt: Ragged) -> Seq2SeqLmState:
-        """Encode the prompts."""
+        """Encode the prompts; the decoder reads its prefix."""
         memory, real = self._encode(prompt)
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        return Seq2SeqLmState(cache, memory, real, 0)
+        state = Seq2SeqLmState(EncoderDecoderCache(DynamicCache(), DynamicCache()), memory, real, 0)
+        for number in self.frame.prefix:
+            self.step(state, self.embed(torch.full((len(prompt),), number, device=prompt.device)))
+        return state
 
     def step(self, state: DecodingState, tokens: Float[Tensor, "items token_dim"]) -> Float[Tensor, "items hidden_dim"]:
         """Append one token to every item."""
@@ -161,6 +183,8 @@ def build(
     config: Mapping[str, Any] | None,
     dtype: str,
     attention: str,
+    memory: str,
+    prefix: list[int],
 ) -> Seq2SeqLm:
     """An encoder-decoder language model whose table has the rows that the spec's vocabularies need.
 
@@ -168,5 +192,11 @@ def build(
         PluginError: the source is missing, broken or incomplete, or the model has two tables.
     """
     source = {"path": path, "hub": hub, "gguf": gguf, "config": config, "dtype": dtype, "attention": attention}
-    lm, _ = load_lm(AutoModelForSeq2SeqLM, context, **source)  # type: ignore[arg-type]
-    return Seq2SeqLm(lm, context.generates)
+    encodes = memory == "encoded"
+    lm, _ = load_lm(AutoModelForSeq2SeqLM if encodes else AutoModelForCausalLM, context, **source)  # type: ignore[arg-type]
+    if not encodes and "encoder_hidden_states" not in signature(lm.get_decoder().forward).parameters:
+        raise PluginError(
+            f"{type(lm).__name__} attends to no memory, so memory: given is not for it; "
+            "fix: memory: encoded, or the decoder of an encoder-decoder model"
+        )
+    return Seq2SeqLm(lm, context.generates, tuple(prefix), encodes)
