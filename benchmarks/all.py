@@ -64,6 +64,11 @@ BENCHMARKS = (
         ("--runs", "1"),
     ),
     Benchmark(
+        "privacy",
+        "Private training",
+        "accuracy, and what a membership-inference attack finds, with and without differential privacy",
+    ),
+    Benchmark(
         "serving",
         "Serving",
         "64 clients without an error or another's answer at ≥ 3 × the throughput of one; p99 ≤ 4 × p50 at half that load; ready "

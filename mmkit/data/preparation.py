@@ -101,8 +101,12 @@ class Preparation(Dataset[Any]):
             known = {} if isinstance(row, SampleError) else row
             if self.skip:
                 return BadSample(address, masked(str(error), known))
+            files = self.preparers[source].file_columns(self.sources[source].given.task)
+            told = {
+                column: value for column, value in known.items() if column not in files
+            }  # a file's name is an address
             return Failure(
-                f"{address}: {masked(str(error), known, SHORT)} (data.on_bad_sample: skip would leave such rows out)"
+                f"{address}: {masked(str(error), told, SHORT)} (data.on_bad_sample: skip would leave such rows out)"
             )
         except MmkitError as error:
             return (PluginFailure if isinstance(error, PluginError) else Failure)(f"{address}: {error}")

@@ -12,6 +12,7 @@ from mmkit.exchange.hf_config import MODEL_TYPE
 from mmkit.exchange.hf_export import fresh_folder, import_hf, same
 from mmkit.model.checkpoint import load
 from mmkit.model.model import Model
+from mmkit.model.tensor_file import aligned
 from mmkit.registry.offers import Imported, Importer
 from mmkit.wiring.construct import construct
 from mmkit.wiring.empty import empty_weights

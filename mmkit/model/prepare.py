@@ -78,6 +78,16 @@ class Preparer:
         columns = {column: self._output(task, column, row) for column in self.kept}
         return Sample(task, tuple(parts), wanted, reference, address, whole, columns)
 
+    def file_columns(self, task: str) -> set[str]:
+        """Columns whose texts are names of files."""
+        planned = self.plan.tasks[task]
+        typed = {**{column: name for column, name in planned.outputs.items() if name}, **planned.modality_of}
+        readers: dict[str, Any] = {**self.continuous, **self.vocabularies, **self.processors}
+        found = {column for column, name in typed.items() if name in readers and readers[name].strings_are_paths}
+        return found | {
+            column for column, names in planned.mixed.items() if any(readers[n].strings_are_paths for n in names)
+        }
+
     def without_input(self, task: str) -> Sample:
         """The prompt of a task without its columns."""
         own = [part.text for part in self.plan.tasks[task].parts if isinstance(part, Literal)]
