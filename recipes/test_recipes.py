@@ -16,8 +16,8 @@ def readme(recipe: str) -> str:
     return (HERE / recipe / "README.md").read_text("utf-8")
 
 
-def test_there_are_twelve_recipes_beside_the_quickstart() -> None:
-    assert len(RECIPES) == 12
+def test_there_are_thirteen_recipes_beside_the_quickstart() -> None:
+    assert len(RECIPES) == 13
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
