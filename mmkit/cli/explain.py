@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from mmkit.cli.freely import META
-from mmkit.cli.model import Device, Folder, open_model, tasks_of
+from mmkit.cli.model import Device, Folder, RowJson, TaskName, open_model
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
 from mmkit.cli.predict import complete, task_of
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 def explain(
     context: typer.Context,
     folder: Folder,
-    task: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Name of the task; may be left out where the model has one.", autocompletion=tasks_of),
-    ] = None,
-    row: Annotated[Optional[str], typer.Option(metavar="JSON", help="A JSON object of columns.")] = None,  # noqa: UP045
+    task: TaskName = None,
+    row: RowJson = None,
     target: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Answer to explain, such as a label or a text; default: the model's own."),

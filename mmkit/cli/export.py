@@ -25,7 +25,7 @@ def export_hf(
     ] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Leave the spec's sections data and train out.")] = False,
 ) -> None:
-    """A folder of transformers: AutoModel, AutoProcessor, generate, Trainer, peft, pipeline."""
+    """A folder of transformers: AutoModel, AutoProcessor, generate, Trainer, peft."""
     from mmkit.exchange.hf_export import export_hf as write
 
     _quiet()

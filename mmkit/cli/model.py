@@ -41,3 +41,10 @@ def tasks_of(context: typer.Context, incomplete: str) -> list[str]:
         return [name for name in spec["tasks"] if name.startswith(incomplete)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+TaskName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Name of the task; may be left out where the model has one.", autocompletion=tasks_of),
+]
+RowJson = Annotated[Optional[str], typer.Option(metavar="JSON", help="A JSON object of columns.")]  # noqa: UP045

@@ -10,7 +10,7 @@ import typer
 
 from mmkit.cli import engines
 from mmkit.cli.freely import META
-from mmkit.cli.model import Device, Folder, open_model, tasks_of
+from mmkit.cli.model import Device, Folder, RowJson, TaskName, open_model
 from mmkit.cli.options import sort_out
 from mmkit.cli.output import to_json
 from mmkit.cli.prediction import Predictor, Write, homeless, write_answers
@@ -40,11 +40,8 @@ Workers = Annotated[
 def predict(
     context: typer.Context,
     folder: Folder,
-    task: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Name of the task; may be left out where the model has one.", autocompletion=tasks_of),
-    ] = None,
-    row: Annotated[Optional[str], typer.Option(metavar="JSON", help="A JSON object of columns.")] = None,  # noqa: UP045
+    task: TaskName = None,
+    row: RowJson = None,
     rows: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.jsonl", help="One JSON object a line (`-`: stdin); prints one a line."),
