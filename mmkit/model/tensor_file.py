@@ -1,5 +1,6 @@
 """A safetensors file whose tensors can be used where they lie: mapped, and aligned as torch itself would have put them."""
 
+import ctypes
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -32,7 +33,12 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
-            file.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+            file.write(_bytes(tensors[name]))
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a tensor. Not by ``numpy()``, after which its storage can never be resized, as FSDP does with what it shards."""
+    return memoryview((ctypes.c_ubyte * tensor.nbytes).from_address(tensor.data_ptr() or 1))
 
 
 @cache

@@ -44,3 +44,11 @@ def test_tensors_of_whole_lines_are_used_where_they_lie_whatever_stands_before_t
             if tensor.nbytes % ALIGNMENT == 0:
                 assert aligned(tensor) is tensor, name
             assert aligned(tensor).data_ptr() % ALIGNMENT == 0, name
+
+
+def test_what_was_written_can_still_be_resized(tmp_path: Path) -> None:
+    """FSDP frees the whole weights that it gathered for saving."""
+    tensor = torch.randn(4, 4)
+    write_tensors({"a": tensor}, tmp_path / "a.safetensors", {})
+    tensor.untyped_storage().resize_(0)
+    assert tensor.untyped_storage().nbytes() == 0

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch  # noqa: F401  before the forks, so that a child costs no import
+import torch  # before the forks, so that a child costs no import
 import transformers  # noqa: F401
 
 import mmkit
 import mmkit.training.run
 from mmkit.training.parallel.ranks import Ranks, join
 
+# The first backward pass of a process decides whether autograd has threads, and with them no fork can train. Once a test has
+# compiled something it would have them, so the first one is here.
+torch.ones(1, requires_grad=True).sum().backward()
 gc.freeze()  # a child's collections need not look at all of torch
 
 WORDS = ["red", "blue", "green", "warm", "cold", "small", "large", "old", "new", "fine", "grey", "tall"]
