@@ -89,6 +89,18 @@ class Seen:
         return len(self.seconds) / self.wall
 
 
+def small(folder: Path) -> int:
+    """Save the model that is asked; its parameters."""
+    import torch
+
+    import mmkit
+
+    torch.manual_seed(0)
+    model = mmkit.build(SMALL, fit={"text": [f"w{index}" for index in range(WORDS - 3)]})
+    model.save(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def questions(folder: Path) -> list[Question]:
     """Requests with their answers; each is asked many times."""
     import mmkit
@@ -224,16 +236,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three seconds each, one restart")
     options = parser.parse_args()
     seconds, runs = (3.0, 1) if options.quick else (options.seconds, options.runs)
-    import torch
-
-    import mmkit
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "small"
-        torch.manual_seed(0)
-        model = mmkit.build(SMALL, fit={"text": [f"w{index}" for index in range(WORDS - 3)]})
-        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-        model.save(folder)
+        millions = small(folder) / 1e6
         asked = questions(folder)
         with served(folder) as url:
             asyncio.run(closed(url, asked, 4, 1.0))  # what is made on first use is made

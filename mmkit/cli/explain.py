@@ -1,20 +1,17 @@
 """The command that says why a model gave an answer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from mmkit.cli.freely import META
 from mmkit.cli.model import Device, Folder, RowJson, TaskName, open_model
 from mmkit.cli.options import sort_out
-from mmkit.cli.output import to_json
+from mmkit.cli.output import note, print_json, show
 from mmkit.cli.predict import complete, task_of
 from mmkit.cli.rows import from_text
 from mmkit.errors import MmkitError
-
-if TYPE_CHECKING:
-    from mmkit.explaining.explanation import Explanation
 
 
 def explain(
@@ -61,20 +58,19 @@ def explain(
             page = found.html()
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(page, "utf-8")
-    typer.echo(to_json(found.to_json()) if as_json else "\n".join(_table(found)))
-
-
-def _table(found: "Explanation") -> list[str]:
-    lines = [f"{found.words}: {found.score:.4f}, with nothing in its columns {found.baseline:.4f}", ""]
-    rows: list[tuple[Any, ...]] = [("column", "modality", "share", "gradients", "Shapley")]
-    for column in found.columns:
-        shapley = "" if column.shapley is None else f"{column.shapley:+.4f}"
-        rows.append((column.name, column.modality, f"{column.share:.1%}", f"{column.attribution:+.4f}", shapley))
-    widths = [max(len(row[place]) for row in rows) for place in range(5)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return [*lines, "", f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)"]
+    if as_json:
+        print_json(found.to_json())
+        return
+    typer.echo(f"{found.words}: {found.score:.4f}, with nothing in its columns {found.baseline:.4f}")
+    rows = [
+        (
+            column.name,
+            column.modality,
+            f"{column.share:.1%}",
+            f"{column.attribution:+.4f}",
+            "" if column.shapley is None else f"{column.shapley:+.4f}",
+        )
+        for column in found.columns
+    ]
+    show(("column", "modality", "share", "gradients", "Shapley"), rows, numbers=("share", "gradients", "Shapley"))
+    note(f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)")

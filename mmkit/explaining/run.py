@@ -110,7 +110,7 @@ def _columns(asked: Question, inputs: Inputs, row: Mapping[str, Any], found: Seq
         Column(
             name,
             modality_of[name],
-            _kind(asked, modality_of[name]),
+            asked.model.plan.modalities[modality_of[name]].kind,
             row[name],
             tuple(parts[name]),
             sum(float(part.attribution.abs().sum()) for part in parts[name]) / whole if whole else 0.0,
@@ -122,13 +122,6 @@ def _columns(asked: Question, inputs: Inputs, row: Mapping[str, Any], found: Seq
 
 def _flat(parts: Mapping[str, Sequence[Part]]) -> list[Tensor]:
     return [part.attribution for own in parts.values() for part in own]
-
-
-def _kind(asked: Question, name: str) -> str:
-    """What plugins call the kind of value."""
-    modality = asked.model.plan.modalities[name]
-    placed = modality.vocabulary or modality.encoder
-    return (placed.component.modality or "") if placed else ""
 
 
 def _shapley(asked: Question, inputs: Inputs, names: Sequence[str]) -> list[float]:

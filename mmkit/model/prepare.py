@@ -82,11 +82,8 @@ class Preparer:
         """Columns whose texts are names of files."""
         planned = self.plan.tasks[task]
         typed = {**{column: name for column, name in planned.outputs.items() if name}, **planned.modality_of}
-        readers: dict[str, Any] = {**self.continuous, **self.vocabularies, **self.processors}
-        found = {column for column, name in typed.items() if name in readers and readers[name].strings_are_paths}
-        return found | {
-            column for column, names in planned.mixed.items() if any(readers[n].strings_are_paths for n in names)
-        }
+        found = {column for column, name in typed.items() if self._opens_files(name)}
+        return found | {column for column, names in planned.mixed.items() if any(map(self._opens_files, names))}
 
     def without_input(self, task: str) -> Sample:
         """The prompt of a task without its columns."""
@@ -125,10 +122,14 @@ class Preparer:
         except SampleError as error:
             raise SampleError(f"column {column!r}: {error}") from None
 
+    def _opens_files(self, modality: str) -> bool:
+        """Whether a string of this modality is the name of a file."""
+        reader = self.processors.get(modality) or self.vocabularies.get(modality) or self.continuous.get(modality)
+        return reader is not None and reader.strings_are_paths
+
     def _located(self, modality: str, raw: Any) -> Any:
         """A value whose strings are files, with its paths inside the data root; any other as it is."""
-        reader = self.processors.get(modality) or self.vocabularies.get(modality) or self.continuous.get(modality)
-        if self.root is None or reader is None or not reader.strings_are_paths:
+        if self.root is None or not self._opens_files(modality):
             return raw
         data = self.plan.spec.data
         return located(raw, self.root, data.urls if data else None)

@@ -35,10 +35,9 @@ def renderers_of(plan: Plan, task: str) -> dict[str, Renderer]:
     planned, known = plan.tasks[task], {one.name: one for one in discover().renderers}
     found = {}
     for name in planned.output_modalities if planned.by_adapter else ():
-        modality = plan.modalities[name]
-        placed = modality.vocabulary or modality.continuous
-        if placed and placed.component.modality in known:
-            found[name] = known[placed.component.modality]
+        kind = plan.modalities[name].kind
+        if kind in known:
+            found[name] = known[kind]
     return found
 
 

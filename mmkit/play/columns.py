@@ -77,9 +77,7 @@ def columns_of(model: Model, task: str) -> list[Column]:
 
 
 def _column(model: Model, name: str, modality: str) -> Column:
-    planned = model.plan.modalities[modality]
-    placed = planned.encoder or planned.vocabulary or planned.continuous
-    kind = placed.component.modality if placed else ""
+    kind = model.plan.modalities[modality].kind
     reader: Any = {**model.vocabularies, **model.processors()}[modality]
     form, example = media_form(kind), None
     if isinstance(reader, HasExample) and not form:

@@ -9,7 +9,6 @@ from mmkit.errors import nearest
 from mmkit.interfaces import TaskHead
 from mmkit.model.model import Model
 from mmkit.serve.refusal import Refusal, bad
-from mmkit.wiring.graph import ModalityPlan
 
 TEXT = "text"
 
@@ -95,7 +94,7 @@ def _offered(model: Model, name: str) -> Offered:
     )
     gives = ""
     if planned.by_adapter and not planned.written and planned.output_modality in model.plan.modalities:
-        gives = _kind(model.plan.modalities[planned.output_modality])
+        gives = model.plan.modalities[planned.output_modality].kind
     embeds = _embeds(columns, planned.reads, head)
     schema = dict(head.answer_schema())
     return Offered(name, columns, gives, head.autoregressive, head.draws, known, schema, embeds)
@@ -103,12 +102,7 @@ def _offered(model: Model, name: str) -> Offered:
 
 def _column(model: Model, name: str, modality: str) -> Column:
     readers: dict[str, Any] = {**model.processors(), **model.vocabularies}
-    return Column(name, modality, _kind(model.plan.modalities[modality]), bool(readers[modality].strings_are_paths))
-
-
-def _kind(modality: ModalityPlan) -> str:
-    placed = modality.encoder or modality.vocabulary or modality.continuous
-    return placed.component.modality if placed else ""
+    return Column(name, modality, model.plan.modalities[modality].kind, bool(readers[modality].strings_are_paths))
 
 
 def _embeds(columns: Sequence[Column], reads: Sequence[str], head: TaskHead) -> dict[str, int]:

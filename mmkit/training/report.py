@@ -48,9 +48,7 @@ class Evaluation:
         planned = self.model.plan.tasks[task]
         found = []
         for column in planned.columns:
-            modality = self.model.plan.modalities[planned.modality_of[column]]
-            placed = modality.encoder or modality.vocabulary or modality.continuous
-            if placed is not None and placed.component.modality == kind:
+            if self.model.plan.modalities[planned.modality_of[column]].kind == kind:
                 found.append(column)
         return found
 

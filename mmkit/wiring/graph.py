@@ -45,6 +45,12 @@ class ModalityPlan:
     continuous: Placed | None = None
 
     @property
+    def kind(self) -> str:
+        """The kind of raw value, as the component that reads or writes it says: text, image, audio, ecg …; empty where it says none."""
+        placed = self.encoder or self.vocabulary or self.continuous
+        return (placed.component.modality or "") if placed else ""
+
+    @property
     def node(self) -> str:
         """The node that the bare modality name means."""
         return f"{self.name}.adapter" if self.adapter else f"{self.name}.encoder"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from recipes.any_to_any.measure import DIRECTIONS, measured
-from recipes.common.cache import made_once, recipe_folder, write_json
+from recipes.common.cache import write_json
 from recipes.common.errors import RecipeError
-from recipes.common.run import RECIPES, folder_of, link, use_all_cores
+from recipes.common.run import RECIPES, data_of, folder_of, link, use_all_cores
 from recipes.common.weights import whisper_tiny_en
 from recipes.image_classification import prepare as pictures
 from recipes.image_tokens import prepare as image_tokens
@@ -32,14 +32,14 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=100, help="words to speak, the ten digits among them")
     options = parser.parse_args()
     try:
-        folders = {name: made_once(recipe_folder(one.NAME), one.VERSION, one.make)[0] for name, one in DATA.items()}
+        folders = {name: data_of(one) for name, one in DATA.items()}
         weights = whisper_tiny_en()
     except RecipeError as error:
         raise SystemExit(f"{NAME}: {error}") from None
     use_all_cores()
     judge = folder_of(pictures.NAME, lambda: folders["pictures"])
     folders["image_codec"] = folder_of(image_tokens.NAME, lambda: folders["pictures"])
-    folders["speech_codec"] = folder_of(speech_tokens.NAME, _codec_data)
+    folders["speech_codec"] = folder_of(speech_tokens.NAME, lambda: data_of(speech_tokens))
     link(NAME, beside(folders), [weights])
     _print(_run(judge, folders, options))
 
@@ -56,10 +56,6 @@ def beside(folders: Mapping[str, Path]) -> Path:
         path.unlink(missing_ok=True)
         path.symlink_to(folder.resolve(), target_is_directory=True)
     return place
-
-
-def _codec_data() -> Path:
-    return made_once(recipe_folder(speech_tokens.NAME), speech_tokens.VERSION, speech_tokens.make)[0]
 
 
 def _run(judge: Path, folders: Mapping[str, Path], options: argparse.Namespace) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def run(
     return given
 
 
+def data_of(prepare: Any) -> Path:
+    """The folder that a recipe's ``prepare`` module makes, made where it is not there."""
+    return made_once(recipe_folder(prepare.NAME), prepare.VERSION, prepare.make)[0]
+
+
 def link(name: str, data: Path, weights: Sequence[Path] = (), codec: Path | None = None) -> None:
     """Show the cache beside the specs, as ``data`` and ``weights``, so that they need no path of this machine; and the folder
     of another recipe's model as ``codec``."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from recipes.common.cache import made_once, recipe_folder, write_json
-from recipes.common.run import RECIPES, folder_of, link, use_all_cores
+from recipes.common.cache import write_json
+from recipes.common.run import RECIPES, data_of, folder_of, link, use_all_cores
 from recipes.image_classification import prepare
 from recipes.image_tokens import prepare as image_tokens
 from recipes.text_to_image.judge import LABELS, TASK, drawn, judged, real_pictures, sheet
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=50, help="pictures of every article")
     parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0, 3.0], help="guidance to try")
     options = parser.parse_args()
-    data = made_once(recipe_folder(prepare.NAME), prepare.VERSION, prepare.make)[0]
+    data = data_of(prepare)
     use_all_cores()
     classifier = folder_of(prepare.NAME, lambda: data)
     link(NAME, data, codec=folder_of(image_tokens.NAME, lambda: data) if "spec.yaml" in options.only else None)

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.common.cache import made_once, recipe_folder, write_json
+from recipes.common.cache import write_json
 from recipes.common.errors import RecipeError
-from recipes.common.run import RECIPES, folder_of, link, use_all_cores
+from recipes.common.run import RECIPES, data_of, folder_of, link, use_all_cores
 from recipes.common.weights import whisper_tiny_en
 from recipes.speech_tokens import prepare as speech_tokens
 from recipes.text_to_speech import prepare
@@ -29,17 +29,13 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, nargs="*", default=[0.0], help="temperatures to try")
     options = parser.parse_args()
     try:
-        data = made_once(recipe_folder(NAME), prepare.VERSION, prepare.make)[0]
+        data = data_of(prepare)
         whisper_tiny_en()
     except RecipeError as error:
         raise SystemExit(f"{NAME}: {error}") from None
     use_all_cores()
-    link(NAME, data, codec=folder_of(speech_tokens.NAME, _codec_data))
+    link(NAME, data, codec=folder_of(speech_tokens.NAME, lambda: data_of(speech_tokens)))
     _print(_run(data, options))
-
-
-def _codec_data() -> Path:
-    return made_once(recipe_folder(speech_tokens.NAME), speech_tokens.VERSION, speech_tokens.make)[0]
 
 
 def _run(data: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-import mmkit
 from benchmarks import serving
 from tests.serve.conftest import Serve, uri
 from tests.serve.fuzzing import LEAKS, Fuzz
@@ -135,11 +134,7 @@ def test_twenty_thousand_requests_leave_no_trace(
 @pytest.mark.soak
 def test_sixty_four_clients_for_a_minute_get_their_own_answers(tmp_path: Path) -> None:
     """Any answer but the one computed alone ends it; see ``benchmarks.serving``."""
-    import torch
-
-    torch.manual_seed(0)
-    words = [f"w{index}" for index in range(serving.WORDS - 3)]
-    mmkit.build(serving.SMALL, fit={"text": words}).save(tmp_path / "model")
+    serving.small(tmp_path / "model")
     asked = serving.questions(tmp_path / "model")
     with serving.served(tmp_path / "model") as url:
         many = asyncio.run(serving.closed(url, asked, 64, 60))

@@ -68,11 +68,7 @@ def test_a_killed_server_is_back_and_answers_the_same(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_crowd_gets_its_own_answers_faster_than_one_after_another(tmp_path: Path) -> None:
     """The short form of ``benchmarks.serving``: 32 clients; any answer but the one computed alone ends it."""
-    import torch
-
-    torch.manual_seed(0)
-    words = [f"w{index}" for index in range(serving.WORDS - 3)]
-    mmkit.build(serving.SMALL, fit={"text": words}).save(tmp_path / "model")
+    serving.small(tmp_path / "model")
     asked = serving.questions(tmp_path / "model")
     with serving.served(tmp_path / "model") as url:
         alone = asyncio.run(serving.closed(url, asked, 1, 4))
