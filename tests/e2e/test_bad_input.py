@@ -129,7 +129,7 @@ def test_too_many_bad_rows_stop_the_run(spec: dict[str, Any], tmp_path: Path) ->
     spec["data"] |= {"on_bad_sample": "skip", "max_bad": 0.01}
     with pytest.raises(mmkit.DataError) as caught:
         mmkit.train(spec, output=tmp_path / "model", say=lambda line: None)
-    place = f"{tmp_path / 'rows.jsonl'}:1: label 'bad' is not in the head's labels; listed: neg, pos"
+    place = f"{tmp_path / 'rows.jsonl'}:1: label <label, 3 characters> is not in the head's labels; listed: neg, pos"
     assert str(caught.value) == (
         f"4 of 4 rows could not be used ({place}; {place}; {place}); more than data.max_bad = 1.0% allows"
     )

@@ -46,9 +46,9 @@ SPEC: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def ecg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The example's plugin, as pip would have installed it."""
+    """The example's plugin, as pip would have installed it; other folders' tests run without it."""
     site = tmp_path_factory.mktemp("site")
     info = site / "mmkit_ecg-1.0.dist-info"
     info.mkdir()
@@ -63,7 +63,7 @@ def ecg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     discover.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model(ecg: None) -> mmkit.Model:
     made = mmkit.build(SPEC, fit={"words": TEXTS, "letters": TEXTS}, seed=3).eval()
     with torch.no_grad():  # untrained answers that differ from row to row
@@ -92,7 +92,7 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(model: mmkit.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mmkit.exchange.hf_export import export_hf
 
