@@ -183,3 +183,29 @@ def test_a_folder_with_code_of_its_own_is_no_source_of_weights_either(tmp_path: 
     with pytest.raises(mmkit.PluginError, match="the weights of .* cannot be read"):
         mmkit.build(spec, fit={"text": ["a"]})
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_chat_template_of_a_folder_is_never_run(tmp_path: Path) -> None:
+    """One that never ends, and one that asks for ten thousand million letters: templates are those of the spec."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    words = {word: place for place, word in enumerate(["<unk>", "<s>", "</s>", "a", "fine", "film"])}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    endless = "{% for a in range(10 ** 9) %}{{ 'x' * 10 ** 10 }}{% endfor %}"
+    settings = {"chat_template": endless, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "chat_template.jinja").write_text(endless)
+    spec = {
+        "mmkit": 1,
+        "modalities": {"text": {"adapter": {"use": "tokenizer", "path": str(tmp_path)}}},
+        "backbone": {"use": "lstm", "embedding_dim": 8, "hidden_dim": 8},
+        "tasks": {"reply": {"input": "{text}", "output": "{text}", "head": {"use": "generate", "max_new_tokens": 3}}},
+    }
+    model = mmkit.build(spec, seed=0)
+    model.save(tmp_path / "model")
+    for some in (model, mmkit.load(tmp_path / "model")):
+        assert isinstance(some.predict("reply", {"text": "a fine film"}), str)

@@ -1,10 +1,12 @@
 """Media columns: files inside the data root, URLs only where allowed, and never elsewhere by a redirect."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,3 +129,45 @@ def test_mapping_with_a_path_stays_inside_the_root_too(tmp_path: Path) -> None:
     )
     both = {"path": "/elsewhere.png", "bytes": b"x"}
     assert located(both, tmp_path, None) is both
+
+
+PUBLIC = "93.184.216.34"
+
+
+@pytest.fixture
+def outside(site: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """Names of a public host lead to the site; what was resolved, and which addresses were connected to."""
+    resolved: list[str] = []
+    connected: list[str] = []
+    real_resolve, real_connect = socket.getaddrinfo, socket.create_connection
+
+    def resolve(host: str, port: int, *given: Any, **more: Any) -> Any:
+        if host != "public.test":
+            return real_resolve(host, port, *given, **more)
+        resolved.append(host)  # the second answer of the name server is this machine
+        address = PUBLIC if len(resolved) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def connect(address: tuple[str, int], *given: Any, **more: Any) -> Any:
+        connected.append(address[0])
+        return real_connect(("127.0.0.1", int(site.rpartition(":")[2])), *given, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    return resolved, connected
+
+
+def test_a_name_is_resolved_once_and_that_address_is_connected_to(outside: tuple[list[str], list[str]]) -> None:
+    assert fetch("http://public.test/ok?x=1", Urls(hosts=["public.test"])) == b"picture"
+    assert outside == (["public.test"], [PUBLIC])
+
+
+def test_a_redirect_leads_to_no_private_address(outside: tuple[list[str], list[str]]) -> None:
+    """Neither by its number nor by a name that now means this machine."""
+    for inner in ("http://127.0.0.1:9/x", "http://public.test/ok"):
+        outside[0].clear()
+        message = refusal(f"http://public.test/to/{inner}", Urls(hosts=["*"]))
+        assert message.endswith("is 127.0.0.1, an address of a private network (data.urls.private allows them)"), (
+            message
+        )
+    assert set(outside[1]) == {PUBLIC}
