@@ -8,6 +8,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +77,11 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(child, (*path, name))
 
 
+def hostile(draw: random.Random) -> Any:
+    """A copy: what is changed later must not change the list, nor hold itself."""
+    return deepcopy(draw.choice(HOSTILE))
+
+
 def changed(body: Any, draw: random.Random, media: Iterator[bytes]) -> Any:
     """One to three places of a request, changed."""
     body = json.loads(json.dumps(body))
@@ -93,15 +99,17 @@ def changed(body: Any, draw: random.Random, media: Iterator[bytes]) -> Any:
         elif how == 1:
             parent[last] = [parent[last]] * draw.choice([1, 2, 100])
         elif how == 2 and isinstance(parent, dict):
-            parent[f"{last}{draw.choice(['s', '_', '.0', ''])}x"] = draw.choice(HOSTILE)
+            parent[f"{last}{draw.choice(['s', '_', '.0', ''])}x"] = hostile(draw)
         elif how == 3:
             parent[last] = uri(next(media), draw.choice(["image/png", "audio/wav", "x/y"]))
         elif how == 4 and isinstance(parent[last], str):
             parent[last] = (
-                parent[last] * 2 if draw.random() < 0.3 else mutated(parent[last].encode(), draw).decode("latin-1")
+                parent[last] * 2
+                if draw.random() < 0.3
+                else mutated(parent[last].encode(errors="surrogatepass"), draw).decode("latin-1")
             )
         else:
-            parent[last] = draw.choice(HOSTILE)
+            parent[last] = hostile(draw)
     return body
 
 
