@@ -62,7 +62,7 @@ class Model(nn.Module):
         """The processor of every encoded modality."""
         return {name: encoder.processor() for name, encoder in self.parts.encoders.items()}
 
-    def preparer(self, root: Path | None = None) -> Preparer:
+    def preparer(self, root: str | Path | None = None) -> Preparer:
         """Turns rows into samples, in data workers; looks features up in the caches that are on."""
         return Preparer.of(self.plan, self.parts, root, {name: cache.reader for name, cache in self.caches.items()})
 
@@ -92,7 +92,7 @@ class Model(nn.Module):
         self,
         task: str,
         samples: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        root: Path | None = None,
+        root: str | Path | None = None,
         **options: Any,
     ) -> Any:
         """Predict one sample (a mapping of columns) or a list of them.
@@ -118,7 +118,7 @@ class Model(nn.Module):
         return result[0] if one else result
 
     def stream(
-        self, task: str, sample: Mapping[str, Any], root: Path | None = None, **options: Any
+        self, task: str, sample: Mapping[str, Any], root: str | Path | None = None, **options: Any
     ) -> Iterator["Piece"]:
         """Predict one sample and give what is new as soon as it is there: words, half seconds of sound, rows of a picture.
 
