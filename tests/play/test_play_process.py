@@ -32,7 +32,7 @@ def test_the_page_answers_and_a_signal_ends_it_with_its_uploads(tmp_path: Path, 
             stderr=log,
             text=True,
             env={**os.environ, "TMPDIR": str(tmp_path / "places")},
-            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)],  # noqa: PLW1509
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)],
         )
     try:
         assert process.stdout is not None
