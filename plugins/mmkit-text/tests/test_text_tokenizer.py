@@ -251,8 +251,7 @@ def test_pieces_are_what_ids_spell(kind: str, tmp_path: Path) -> None:
     assert [i for i in made.special_ids if pieces[i] is not None] == []
     for text in [*LINES[:50], "naïve 日本 🙂 <think>"]:
         ids = [i for i in made.encode(text) if i not in made.special_ids]
-        spelt = b"".join(pieces[i] or b"" for i in ids).decode()
-        assert spelt.removeprefix(" ") == made.decode(ids).removeprefix(" ")
+        assert b"".join(pieces[i] or b"" for i in ids).decode() in (made.decode(ids), f" {made.decode(ids)}")
 
 
 @pytest.mark.parametrize(("kind", "how"), [("wordpiece", "WordPiece"), ("words", "joining with spaces")])
