@@ -1,6 +1,6 @@
 """What plugin authors implement: Processor, Encoder, TokenizerAdapter, Backbone, TaskHead. Imports torch."""
 
-from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
+from mmkit.interfaces.adapter import HasPieces, SoftAdapter, VocabularyAdapter
 from mmkit.interfaces.backbone import Backbone, DecodingState
 from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
@@ -25,6 +25,7 @@ __all__ = [
     "Grammar",
     "HasAssets",
     "HasExample",
+    "HasPieces",
     "Item",
     "Loss",
     "Metric",
