@@ -57,6 +57,7 @@ def config_of(model: Model, task: str | None, bare: bool = False) -> MmkitConfig
         tied=unique(model.state_dict())[1],
         vocab_size=model.parts.vocabulary_size,
         hidden_size=main.hidden_dim if main is not None else 0,
+        privacy=model.privacy,
         tie_word_embeddings=False,
         **named,
     )
@@ -130,8 +131,11 @@ def build_core(config: MmkitConfig) -> Model:
     planned = plan_of(config)
     if torch.empty(0).is_meta:
         with torch.device("cpu"), empty_weights():
-            return Model(planned, parts_of(config, planned))
-    return Model(planned, parts_of(config, planned))
+            model = Model(planned, parts_of(config, planned))
+    else:
+        model = Model(planned, parts_of(config, planned))
+    model.privacy = config.privacy
+    return model
 
 
 def lora_pattern(model: nn.Module) -> str:

@@ -130,6 +130,24 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
         if kwargs.get("is_main_process", True):
             save_assets(self.core, Path(save_directory))
 
+    def push_to_hub(self, repo_id: str, max_shard_size: int | str = "50GB", **options: Any) -> Any:  # type: ignore[override]
+        """Upload the model, all that its processor needs, and its card. One that the repository has already stays.
+
+        Args:
+            options: ``commit_message``, ``commit_description``, ``private``, ``token``, ``revision``, ``create_pr`` and
+                ``tags``, as transformers has them.
+
+        Raises:
+            MmkitError: it cannot be uploaded; the message says why.
+        """
+        from mmkit.exchange.hf_card import save_with_card
+        from mmkit.exchange.hf_push import push_saved
+
+        def save(folder: Path) -> None:
+            save_with_card(self, folder, repo_id, max_shard_size)
+
+        return push_saved(save, repo_id, message="Upload model", **options)
+
     def task_of(self, task_ids: Int[Tensor, " rows"] | None) -> str:
         """The one task of a batch.
 

@@ -15,6 +15,7 @@ from mmkit.exchange.hf_build import ASSETS, parts_of, plan_of
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.exchange.hf_inputs import padded
 from mmkit.interfaces import HasAssets
+from mmkit.model.batch import Sample
 from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged
 from mmkit.wiring.empty import empty_weights
@@ -54,6 +55,11 @@ class MmkitProcessor(ProcessorMixin):
             prepare = Preparer.of(planned, parts_of(config, planned))
         return cls(prepare, config)
 
+    @classmethod
+    def of(cls, model: Any) -> "MmkitProcessor":
+        """Of a ``MmkitModel`` that is there; they share their vocabularies."""
+        return cls(model.core.preparer(), model.config)
+
     def save_pretrained(self, save_directory: str | os.PathLike[str], **_: Any) -> None:  # type: ignore[override]
         """Write the configuration and the assets, which are all it needs; beside a model they are there already."""
         folder = Path(save_directory)
@@ -65,6 +71,16 @@ class MmkitProcessor(ProcessorMixin):
             if isinstance(one, HasAssets) and not target.is_dir():
                 target.mkdir(parents=True)
                 one.save_assets(target)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Upload what ``save_pretrained`` writes, as ``MmkitModel.push_to_hub`` uploads the model; without a card.
+
+        Raises:
+            MmkitError: it cannot be uploaded; the message says why.
+        """
+        from mmkit.exchange.hf_push import push_saved
+
+        return push_saved(self.save_pretrained, repo_id, message="Upload processor", **options)
 
     def to_dict(self) -> dict[str, Any]:
         """What it shows of itself."""
@@ -96,9 +112,19 @@ class MmkitProcessor(ProcessorMixin):
         given = [rows] if isinstance(rows, Mapping) else list(rows) if rows is not None else self._rows(task, columns)
         if not given:
             raise SampleError("there are no rows; give at least one")
+        samples = [self.sample(row, task, target=target, root=root) for row in given]
+        return MmkitFeatures(padded(self.prepare, self.config.vocab_size, samples, target))
+
+    def sample(
+        self, row: Mapping[str, Any], task: str, *, target: bool = False, root: str | Path | None = None
+    ) -> Sample:
+        """One row, prepared.
+
+        Raises:
+            SampleError: a column is missing or its value cannot be used.
+        """
         prepare = self.prepare if root is None else replace(self.prepare, root=Path(root))
-        samples = [prepare(task, row, target=target) for row in given]
-        return MmkitFeatures(padded(prepare, self.config.vocab_size, samples, target))
+        return prepare(task, row, target=target)
 
     def known(self, task: str | None) -> str:
         """The task, or the one that is meant.

@@ -1,4 +1,4 @@
-"""Enters the model's and the processor's class in transformers' Auto classes."""
+"""Enters the model's and the processor's class in transformers' Auto classes, and the pipeline in its registry."""
 
 from functools import cache
 
@@ -29,3 +29,13 @@ def register_classes() -> None:
         if auto is not None:
             auto.register(MmkitConfig, MmkitModel, exist_ok=True)
     transformers.AutoProcessor.register(MmkitConfig, MmkitProcessor, exist_ok=True)
+
+
+def register_pipeline() -> None:
+    """``pipeline("mmkit")``."""
+    from transformers import AutoModel
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    from mmkit.exchange.hf_pipeline import NAME, MmkitPipeline
+
+    PIPELINE_REGISTRY.register_pipeline(NAME, MmkitPipeline, pt_model=AutoModel, type="multimodal")
