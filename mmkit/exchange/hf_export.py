@@ -55,14 +55,25 @@ def export_hf(
         figures: measured on this very model, for the card. name: of the repository it is for; default: that of ``out``.
 
     Raises:
-        MmkitError: the folder is there already, there is no such task, or what was read back differs.
+        MmkitError: the folder is there already, there is no such task, a name is none that transformers can read, or what was
+            read back differs.
     """
     with fresh_folder(out) as folder:
         wrapped = MmkitModel.of(model, task, bare)
+        _check_names(model)
         wrapped.save_pretrained(folder)
         card_of(model, wrapped.config, name or out.name, figures).save(folder / CARD)
         MmkitProcessor.from_pretrained(folder)
         return same(model, MmkitModel.from_pretrained(folder).core)
+
+
+def _check_names(model: Model) -> None:
+    """transformers takes parentheses in the names of weights for groups of a regular expression."""
+    odd = next((name for name in model.nodes() if set(name) & set("()")), None)
+    if odd is not None:
+        raise MmkitError(
+            f"transformers cannot load weights with parentheses in their names: {odd!r}; give it another name"
+        )
 
 
 def import_hf(folder: Path, out: Path) -> Model:

@@ -23,6 +23,10 @@ from mmkit.wiring.empty import empty_weights
 Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 CALLED = {"images": "image", "videos": "video", "audio": "audio", "text": "text"}
 """What transformers calls its few kinds of input → the kind as components say it."""
+NO_PARTS = (
+    "a mmkit {what}: it prepares rows of any modality itself; use AutoProcessor, or pipeline('mmkit', model=…), "
+    "since transformers' own pipelines want a tokenizer, an image processor or a feature extractor"
+)
 
 
 class MmkitFeatures(BatchFeature):
@@ -195,10 +199,26 @@ class MmkitProcessor(ProcessorMixin):
         """The value of one sequence."""
         return self.batch_decode([sequence.tolist() if isinstance(sequence, Tensor) else sequence], task, **more)[0]
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(NO_PARTS.format(what=f"processor has no {name!r}"))
+
     @property
     def model_input_names(self) -> list[str]:
         """Names of what a call gives."""
         return ["input_ids", "attention_mask", "token_type_ids", "task_ids", "media"]
+
+
+class NoTokenizer:
+    """Stands where transformers looks for a tokenizer, and would say that some library is missing."""
+
+    @classmethod
+    def from_pretrained(cls, *_: Any, **__: Any) -> Any:
+        """There is none.
+
+        Raises:
+            MmkitError: always; it says what to use.
+        """
+        raise MmkitError(NO_PARTS.format(what="model has no tokenizer"))
 
 
 def _moved(value: Any, args: Any, kwargs: Any) -> Any:

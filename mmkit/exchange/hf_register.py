@@ -22,13 +22,14 @@ def register_classes() -> None:
 
     from mmkit.exchange.hf_config import MmkitConfig
     from mmkit.exchange.hf_model import MmkitModel
-    from mmkit.exchange.hf_processor import MmkitProcessor
+    from mmkit.exchange.hf_processor import MmkitProcessor, NoTokenizer
 
     for name in AUTO_CLASSES:
         auto = getattr(transformers, name, None)
         if auto is not None:
             auto.register(MmkitConfig, MmkitModel, exist_ok=True)
     transformers.AutoProcessor.register(MmkitConfig, MmkitProcessor, exist_ok=True)
+    transformers.AutoTokenizer.register(MmkitConfig, NoTokenizer, exist_ok=True)
 
 
 def register_pipeline() -> None:
