@@ -26,14 +26,14 @@ def card_of(model: Model, config: Any, name: str, figures: Sequence[Kept] = ()) 
     """
     data = json.loads(config.spec).get("data") or {}
     lines = [*_head(model, config, name), *_parts(model), *_data(data), *_figures(figures, data)]
-    lines += _privacy(config.privacy) if config.privacy else []
+    lines += _privacy(model.privacy) if model.privacy else []
     meta = _meta(model, config, name, [one for one in figures if one.task in model.plan.tasks], data)
     return ModelCard(f"---\n{meta.to_yaml()}\n---\n\n" + "\n".join(lines) + "\n")
 
 
 def _meta(model: Model, config: Any, name: str, figures: Sequence[Kept], data: Mapping[str, Any]) -> ModelCardData:
     tags = ["mmkit", *sorted({slug(kind) for kinds in _kinds(model) for kind in kinds})]
-    if config.privacy and config.privacy.get("epsilon") is not None and not config.privacy.get("seeded"):
+    if model.privacy and model.privacy.get("epsilon") is not None and not model.privacy.get("seeded"):
         tags.append("differential-privacy")
     results = [result for one in figures for result in _results(model, one, data)]
     return ModelCardData(

@@ -79,6 +79,14 @@ def save_assets(model: Model, folder: Path) -> None:
         component.save_assets(target)
 
 
+def push_options(given: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    """Take what ``push_to_hub`` wants out of the options of ``save_pretrained``; None where nothing is to be pushed."""
+    names = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id")
+    if not given.pop("push_to_hub", False):
+        return None
+    return {"repo_id": folder.resolve().name, **{name: given.pop(name) for name in names if name in given}}
+
+
 def assets_folder(config: MmkitConfig) -> Path | None:
     """The folder of the assets: beside ``config.json``, fetched where that is on a hub.
 
@@ -134,7 +142,7 @@ def build_core(config: MmkitConfig) -> Model:
             model = Model(planned, parts_of(config, planned))
     else:
         model = Model(planned, parts_of(config, planned))
-    model.privacy = config.privacy
+    model.privacy = config.privacy if isinstance(config.privacy, dict) else None
     return model
 
 

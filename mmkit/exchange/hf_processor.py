@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
 from mmkit.errors import MmkitError, SampleError, nearest
-from mmkit.exchange.hf_build import ASSETS, parts_of, plan_of
+from mmkit.exchange.hf_build import ASSETS, parts_of, plan_of, push_options
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.exchange.hf_inputs import padded
 from mmkit.interfaces import HasAssets
@@ -64,8 +64,9 @@ class MmkitProcessor(ProcessorMixin):
         """Of a ``MmkitModel`` that is there; they share their vocabularies."""
         return cls(model.core.preparer(), model.config)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **_: Any) -> None:  # type: ignore[override]
-        """Write the configuration and the assets, which are all it needs; beside a model they are there already."""
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:  # type: ignore[override]
+        """Write the configuration and the assets, which are all it needs; beside a model they are there already.
+        ``push_to_hub=True`` is ``push_to_hub`` afterwards."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").is_file():
@@ -75,6 +76,9 @@ class MmkitProcessor(ProcessorMixin):
             if isinstance(one, HasAssets) and not target.is_dir():
                 target.mkdir(parents=True)
                 one.save_assets(target)
+        pushed = push_options(options, folder)
+        if pushed is not None:
+            self.push_to_hub(**pushed)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload what ``save_pretrained`` writes, as ``MmkitModel.push_to_hub`` uploads the model; without a card.

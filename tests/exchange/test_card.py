@@ -88,7 +88,7 @@ def test_a_hostile_spec_breaks_neither_yaml_nor_markdown(tmp_path: Path) -> None
     figures = [Kept("test\n---\n", task, 3, None, {"acc\n---\nuracy|": 0.5}) for task in model.plan.tasks]
     export_hf(model, tmp_path / "out", figures=figures, name="me/x")
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
-    _, head, body = text.split("---\n", 2)
+    head, body = text.removeprefix("---\n").split("\n---\n", 1)
     meta = yaml.safe_load(head)
     assert set(meta) == {"library_name", "pipeline_tag", "tags", "model-index"}
     assert len(ModelCard(text).data.eval_results or []) == len(EVIL)
@@ -104,7 +104,7 @@ def test_a_hostile_spec_breaks_neither_yaml_nor_markdown(tmp_path: Path) -> None
 
 def test_the_code_of_a_card_is_code(exported: Path, rows: list[Any], model: mmkit.Model) -> None:
     text = (exported / "README.md").read_text("utf-8")
-    (block,) = [token.content for token in rendered(text.split("---\n", 2)[2]) if token.type == "fence"]
+    (block,) = [token.content for token in rendered(ModelCard(text).text) if token.type == "fence"]
     named: dict[str, Any] = {}
     block = block.replace('model="model"', f"model={str(exported)!r}, device='cpu'")
     block = block.replace("ask({", "given = ({").replace("…", "None").replace(", task=", "); named = dict(task=")

@@ -82,9 +82,10 @@ rows = json.loads(sys.argv[1])
 print(json.dumps(pipeline("mmkit", model="me/ducks", device="cpu")(rows, task="beat")))
 loaded, processor = AutoModelForMultimodalLM.from_pretrained("me/ducks"), AutoProcessor.from_pretrained("me/ducks")
 loaded.push_to_hub("me/again", tags=["water"], private=True)
-processor.push_to_hub("me/spelling")
+processor.push_to_hub("me/spelling", private=True)
 torch.nn.init.zeros_(next(loaded.parameters()))
-loaded.push_to_hub("me/other", commit_message="Zeros")
+loaded.save_pretrained("zeros", push_to_hub=True, repo_id="me/other", commit_message="Zeros")
+processor.save_pretrained("spelling", push_to_hub=True, private=True)
 """
 
 
@@ -115,6 +116,8 @@ def test_what_is_on_the_hub_answers_and_is_pushed_on_with_its_card(
     assert other.commits == ["Zeros"]
     wanted = {name for name in first.files if name == "config.json" or name.startswith("assets/")}
     assert set(hub.repos["me/spelling"].files) == wanted
+    assert hub.repos["me/spelling"].commits == ["Upload processor", "Upload processor"]
+    assert files_of(tmp_path / "zeros") == {name: data for name, data in other.files.items() if name != "README.md"}
 
 
 _ROWS = """
