@@ -156,7 +156,7 @@ def check_able(vocabulary: VocabularyAdapter, name: str) -> None:
         who = type(vocabulary).__name__
         raise MmkitError(
             f"answers of modality {name!r} cannot be held to a schema: {who} does not say what its ids spell, by a method "
-            "pieces(); fix: a vocabulary that does, such as bpe, characters or hf-tokenizer"
+            "pieces(); fix: a vocabulary that does, such as bpe, characters or tokenizer"
         )
 
 

@@ -29,6 +29,7 @@ class Model(nn.Module):
 
     Attributes:
         privacy: what a private training has spent, as ``privacy.json`` of the saved model says it; None without one.
+        compacted: how ``quantize`` holds its layers; empty: as they are saved.
     """
 
     def __init__(self, plan: Plan, parts: Parts) -> None:
@@ -44,6 +45,7 @@ class Model(nn.Module):
         self.caches: dict[str, FeatureCache] = {}
         self.lora: list[Lora] = []
         self.privacy: dict[str, Any] | None = None
+        self.compacted = ""
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +139,18 @@ class Model(nn.Module):
         """
         if task not in self.plan.tasks:
             raise MmkitError(f"there is no task {task!r}: {nearest(task, list(self.plan.tasks))}")
+
+    def quantize(self, kind: str) -> "Model":
+        """Hold the linear layers of backbones and encoders in fewer bits, for prediction: ``int8`` or ``nf4``; itself. There is no way
+        back, and such a model is not saved.
+
+        Raises:
+            MmkitError: no such kind, or its library is not installed.
+        """
+        from mmkit.model.compact import compact
+
+        compact(self, kind)
+        return self
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, spec, plugin lock and assets; see ``mmkit.load``."""

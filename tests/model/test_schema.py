@@ -173,7 +173,7 @@ def test_a_vocabulary_that_does_not_say_what_it_spells_is_refused() -> None:
         build({"use": "words", "vocab_size": 60}).predict("say", rows(1), schema=CODE)
     assert str(refused.value) == (
         "answers of modality 'text' cannot be held to a schema: Words does not say what its ids spell, by a method "
-        "pieces(); fix: a vocabulary that does, such as bpe, characters or hf-tokenizer"
+        "pieces(); fix: a vocabulary that does, such as bpe, characters or tokenizer"
     )
 
 

@@ -250,7 +250,7 @@ def test_a_task_of_labels_is_not_held(asked: TestClient, picture: Callable[..., 
 def test_a_vocabulary_of_words_is_told(client: TestClient) -> None:
     message = (
         "answers of modality 'text' cannot be held to a schema: Words does not say what its ids spell, by a method "
-        "pieces(); fix: a vocabulary that does, such as bpe, characters or hf-tokenizer"
+        "pieces(); fix: a vocabulary that does, such as bpe, characters or tokenizer"
     )
     refused = client.post(CHAT, json=ask("x", response_format=form(SCHEMA)))
     assert fault(refused) == (400, "invalid_option", message, None)
