@@ -29,6 +29,8 @@ class Ragged:
     def __post_init__(self) -> None:
         if self.lengths.device.type not in ("cpu", "meta"):
             raise ValueError(f"Ragged.lengths must be on the CPU, got {self.lengths.device}")
+        if not self.sizes and torch.compiler.is_exporting() and self.lengths.shape[0] == 1:
+            object.__setattr__(self, "sizes", [self.values.shape[0]])  # of one item, without asking a tensor for it
         if not self.sizes:
             object.__setattr__(self, "sizes", [int(n) for n in self.lengths.tolist()])
         if sum(self.sizes) != self.values.shape[0]:
@@ -77,6 +79,8 @@ class Ragged:
     ) -> tuple[Shaped[Tensor, "items longest *dim"], Bool[Tensor, "items longest"]]:
         """A padded batch and the mask of its real rows; ``side`` is where the padding goes."""
         longest = max(self.sizes, default=0)
+        if torch.compiler.is_exporting() and len(self.sizes) == 1:  # what scatters is not the same everywhere
+            return self.values[None], torch.ones(1, longest, dtype=torch.bool, device=self.device)
         mask = padding_mask(self.lengths, longest, side).to(self.device)
         padded = self.values.new_full((len(self), longest, *self.values.shape[1:]), value)
         padded = padded.masked_scatter(_expand(mask, padded), self.values)

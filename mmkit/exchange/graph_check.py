@@ -47,9 +47,9 @@ def largest_difference(model: Model, question: Question, run: Runner, samples: S
     Raises:
         MmkitError: it is larger than ``TOLERANCE``, or the graph cannot be run.
     """
-    worst, batches = 0.0, [samples[:1], samples[-1:], samples[1:4], samples]
-    for batch in batches:
-        given = tensors_of(model, question.places, batch)
+    worst, batches, alone = 0.0, [samples[:1], samples[-1:], samples[1:4], samples], bool(question.alone)
+    for batch in [samples[at : at + 1] for at in range(len(samples))] if alone else batches:
+        given = tensors_of(model, question.places, batch, alone)
         try:
             found = run(given)
         except Exception as error:

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from mmkit.errors import MmkitError, nearest
+from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.exchange.graph_check import largest_difference, onnx_runner, torch_runner
 from mmkit.exchange.graph_inputs import modalities_of, places_of, tensors_of, without
 from mmkit.exchange.graph_module import Graph, Question
 from mmkit.exchange.graph_onnx import save_onnx
 from mmkit.exchange.graph_samples import samples_of
 from mmkit.exchange.graph_signature import SIGNATURE, described, signature
-from mmkit.exchange.graph_trace import trace, unread
+from mmkit.exchange.graph_trace import cause, limits, trace, unread
 from mmkit.exchange.hf_build import save_assets
 from mmkit.exchange.hf_export import fresh_folder
 from mmkit.interfaces import TaskHead
 from mmkit.model.batch import Sample
 from mmkit.model.lora import merge
 from mmkit.model.model import Model
-from mmkit.ragged import Ragged
+from mmkit.ragged import NeedsLengthsError, Ragged
 
 Form = Literal["torch", "onnx"]
 SUFFIX = {"torch": "pt2", "onnx": "onnx"}
@@ -155,7 +155,7 @@ def _write(
         run = onnx_runner(folder / file)
     worst, _ = largest_difference(model, question, run, samples)
     exported = Exported(file, question.task, worst, len(samples), source)
-    text = described(model, graph, file, given, run)
+    text = {**described(model, graph, file, given, run), "limits": limits(program, graph)}
     return exported, {**text, "checked": {"rows": len(samples), "of": source, "largest_difference": worst}}
 
 
@@ -163,8 +163,17 @@ def _traced(
     model: Model, question: Question, samples: Sequence[Sample]
 ) -> tuple[Question, Graph, dict[str, Tensor], ExportedProgram]:
     """The program, of the inputs that it reads."""
-    graph, given = Graph(model, question).eval(), tensors_of(model, question.places, samples[-3:], least=2)
-    program = trace(graph, given)
+    graph, alone = Graph(model, question).eval(), bool(question.alone)
+    given = tensors_of(model, question.places, samples[:1] if alone else samples[-3:], alone, least=2)
+    program = None
+    try:
+        program = trace(graph, given)
+    except PluginError as error:
+        node = graph.progress.at.node if graph.progress.at is not None else ""
+        if not isinstance(cause(error), NeedsLengthsError) or node in ("", *question.alone):
+            raise
+    if program is None:
+        return _traced(model, replace(question, alone=question.alone | {node}), samples)
     idle = unread(program)
     if not idle:
         return question, graph, given, program

@@ -95,8 +95,11 @@ def without(places: Sequence[Place], names: set[str]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def tensors_of(model: Model, places: Sequence[Place], samples: Sequence[Sample], least: int = 1) -> dict[str, Tensor]:
-    """The inputs of some samples, padded with zeros to the longest, or to ``least`` rows."""
+def tensors_of(
+    model: Model, places: Sequence[Place], samples: Sequence[Sample], alone: bool = False, least: int = 1
+) -> dict[str, Tensor]:
+    """The inputs of some samples, padded with zeros to the longest, or to ``least`` rows; of one sample ``alone``, without its
+    lengths."""
     given: dict[str, Tensor] = {}
     for place in places:
         for field in place.fields:
@@ -108,7 +111,9 @@ def tensors_of(model: Model, places: Sequence[Place], samples: Sequence[Sample],
             padded = items[0].new_zeros(len(items), max(least, *lengths), *items[0].shape[1:])
             for row, item in zip(padded, items, strict=True):
                 row[: len(item)] = item
-            given[field.name], given[field.name + LENGTH] = padded, torch.tensor(lengths)
+            given[field.name] = padded
+            if not alone:
+                given[field.name + LENGTH] = torch.tensor(lengths)
     return given
 
 
@@ -120,18 +125,26 @@ def _tensor(model: Model, place: Place, field: Field, sample: Sample) -> Tensor:
     return one.values if isinstance(one, Ragged) else one if field.ragged else one[0]
 
 
-def encoder_batch(place: Place, given: Mapping[str, Tensor]) -> Batch:
-    """What the encoder takes, of inputs."""
+def encoder_batch(place: Place, given: Mapping[str, Tensor], packed: bool) -> Batch:
+    """What the encoder takes, of inputs; ``packed``: of one item, as ``Ragged``."""
     batch: dict[str, Any] = {}
     for field in place.fields:
         if not field.ragged:
             batch[field.key] = given[field.name]
             continue
-        lengths = given[field.name + LENGTH]
-        batch[field.key] = Padded(given[field.name], lengths)
+        rows = Padded(given[field.name], given.get(field.name + LENGTH))
+        lengths = rows.lengths
+        batch[field.key] = one_item(rows) if packed else rows
+        if packed and field.key in place.flat:
+            batch[field.key], lengths = one_item(rows).values, one_item(rows).lengths
         if field.key in place.flat:
             batch[f"{field.key}_lengths"] = lengths
     return batch
+
+
+def one_item(rows: Padded) -> Ragged:
+    """A batch of one item, all of whose rows count, as components have it that want lengths as numbers."""
+    return Ragged.sized(rows.values[0], [rows.longest])
 
 
 def modalities_of(model: Model, task: TaskPlan, node: str) -> set[str] | None:

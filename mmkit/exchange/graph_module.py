@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.exchange.graph_inputs import LENGTH, Place, encoder_batch
+from mmkit.exchange.graph_inputs import LENGTH, Place, encoder_batch, one_item
 from mmkit.model.model import Model
 from mmkit.ragged import Padded, Ragged
 from mmkit.wiring.graph import Placed
@@ -23,7 +23,8 @@ class Question:
 
     Attributes:
         name: of the file. task: whose template and head it is. nodes: what the head reads. places: what is given.
-        answer: the tensors, of the nodes' features.
+        answer: the tensors, of the nodes' features. alone: nodes that want lengths as numbers; with any, the graph is for one
+            item at a time.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Question:
     nodes: tuple[str, ...]
     places: tuple[Place, ...]
     answer: Answer
+    alone: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -62,8 +64,9 @@ class Graph(nn.Module):
         """Float["items …"] by name; inputs as ``graph_inputs`` names them."""
         run = _Run(self, given)
         features = [run.read(node) for node in self.question.nodes]
-        with self.running(self.plan.tasks[self.question.task].head, run.items):
-            answer = self.question.answer(features)
+        head = self.plan.tasks[self.question.task].head
+        with self.running(head, run.items):
+            answer = self.question.answer([run.given_to(head, node) for node in features])
         found: dict[str, Tensor] = {}
         for name, value in answer.items():
             if isinstance(value, Ragged):
@@ -101,10 +104,15 @@ class _Run:
         if node in self.plan.backbones:
             prompt = self._prompt(node)
             with self.graph.running(self.plan.backbones[node].placed, self.items):
-                return _padded(self.parts.backbones[node](prompt))
+                placed = self.plan.backbones[node].placed
+                return _padded(self.parts.backbones[node](self.given_to(placed, prompt)))
         name, _, stage = node.rpartition(".")
         mine = [place for place in self.graph.question.places if place.modality == name]
         return join([self._media(place)[stage == "adapter"] for place in mine])
+
+    def given_to(self, placed: Placed, rows: Padded) -> Ragged:
+        """What a component is given: of one that wants lengths as numbers, a batch of one item."""
+        return one_item(rows) if placed.node in self.graph.question.alone else rows
 
     def _media(self, place: Place) -> tuple[Padded, Padded]:
         """Features and tokens of a column."""
@@ -112,11 +120,13 @@ class _Run:
             planned = self.plan.modalities[place.modality]
             assert planned.encoder is not None
             with self.graph.running(planned.encoder, self.items):
-                features = _padded(self.parts.encoders[place.modality](encoder_batch(place, self.given)))
+                packed = planned.encoder.node in self.graph.question.alone
+                features = _padded(self.parts.encoders[place.modality](encoder_batch(place, self.given, packed)))
             tokens = features
             if planned.adapter is not None:
                 with self.graph.running(planned.adapter, self.items):
-                    tokens = _padded(self.parts.adapters[f"{place.modality}.adapter"](features))
+                    adapter = self.parts.adapters[f"{place.modality}.adapter"]
+                    tokens = _padded(adapter(self.given_to(planned.adapter, features)))
             self.made[place.at] = features, tokens
         return self.made[place.at]
 
@@ -130,7 +140,7 @@ class _Run:
             features = self.read(read)
             if adapter is not None:
                 with self.graph.running(adapter, self.items):
-                    features = _padded(self.parts.adapters[adapter.node](features))
+                    features = _padded(self.parts.adapters[adapter.node](self.given_to(adapter, features)))
             parts.append(features)
         return join(parts)
 
@@ -143,7 +153,7 @@ class _Run:
             ids = Padded(own[None].expand(self.items, -1), None)
         else:
             name = place.fields[0].name
-            ids = Padded(self.given[name] + self.graph.offsets[place.modality], self.given[name + LENGTH])
+            ids = Padded(self.given[name] + self.graph.offsets[place.modality], self.given.get(name + LENGTH))
         with self.graph.running(self.plan.backbones["backbone"].placed, self.items):
             return ids.replace(self.parts.backbones["backbone"].embed(ids.values))
 
@@ -167,7 +177,8 @@ def join(parts: Sequence[Padded]) -> Padded:
 def _named(compute: Callable[[Mapping[str, Tensor]], Any], question: Question) -> Callable[..., Any]:
     """A function with the inputs as its parameters, by which torch.export names them."""
     fields = [one for place in question.places for one in place.fields]
-    names = [name for f in fields for name in ([f.name, f.name + LENGTH] if f.ragged else [f.name])]
+    lengths = not question.alone
+    names = [name for f in fields for name in ([f.name, f.name + LENGTH] if f.ragged and lengths else [f.name])]
     signature = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -180,6 +191,8 @@ def _named(compute: Callable[[Mapping[str, Tensor]], Any], question: Question) -
 def _padded(given: Ragged) -> Padded:
     if isinstance(given, Padded):
         return given
+    if len(given) == 1:
+        return Padded(given.values[None], None)
     return Padded(given.to_padded()[0], given.lengths.to(given.device))
 
 

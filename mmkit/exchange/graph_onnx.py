@@ -35,6 +35,7 @@ def save_onnx(program: ExportedProgram, graph: Graph, path: Path) -> None:
         ) from error
     assert made is not None
     _name_axes(made.model.graph, graph)
+    _apart(made.model.graph)
     made.save(str(path))
 
 
@@ -50,3 +51,12 @@ def _name_axes(made: Any, graph: Graph) -> None:
             for at, size in enumerate(value.shape):
                 if not isinstance(size, int) and size.value is not None:
                     value.shape[at] = re.sub(r"\bs\d+\b", lambda found: names.get(found[0], found[0]), str(size.value))
+
+
+def _apart(made: Any) -> None:
+    """Give way to the outputs: torch names inner values by their operations, ``embedding`` among them."""
+    outputs, names = {id(value) for value in made.outputs}, {value.name for value in made.outputs}
+    for node in made.all_nodes():
+        for value in node.outputs:
+            if value.name in names and id(value) not in outputs:
+                value.name = f"{value.name}_inner"

@@ -51,10 +51,10 @@ def _inputs(model: Model, graph: Graph, place: Place, field: Field) -> list[dict
         "column": place.column,
         "modality": place.modality,
         "dtype": _dtype(like),
-        "shape": [*axes.values(), *inner],
+        "shape": [axes.get(0, 1), *(axes[at] for at in axes if at), *inner],
     }
     said |= _made_by(model, place)
-    if not field.ragged:
+    if not field.ragged or graph.question.alone:
         return [said]
     said["padding"] = "zeros behind each item's own rows"
     length = field.name + LENGTH
@@ -89,7 +89,7 @@ def _outputs(
     labels = getattr(model.parts.heads[graph.question.task], "labels", None)
     outputs = []
     for name, value in found.items():
-        shape: list[Any] = ["batch", *value.shape[1:]]
+        shape: list[Any] = [1 if graph.question.alone else "batch", *value.shape[1:]]
         if name + LENGTH in found:
             shape[1] = f"{name}_rows"
         said: dict[str, Any] = {"name": name, "dtype": _dtype(value), "shape": shape}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from mmkit.errors import MmkitError, PluginError
+from mmkit.errors import PluginError
 from mmkit.exchange.graph_inputs import LENGTH
 from mmkit.exchange.graph_module import Graph
 
@@ -24,25 +24,19 @@ def trace(graph: Graph, given: Mapping[str, Tensor]) -> ExportedProgram:
     Raises:
         PluginError: a component cannot be traced.
     """
-    axes = {name: _axes(graph, name) for name in given}
-    shapes = {name: {at: Dim(axis) for at, axis in own.items()} for name, own in axes.items()}
+    shapes = {name: dict.fromkeys(axes_of(graph, name), Dim.DYNAMIC) for name in given}
     try:
         with torch.no_grad(), quiet():
             return torch.export.export(graph, (), dict(given), dynamic_shapes=shapes, strict=False)
-    except MmkitError:
-        raise
     except Exception as error:
         raise fault(graph, error) from error
 
 
 def axes_of(graph: Graph, name: str) -> dict[int, str]:
     """The axes of an input that may have any length."""
-    return _axes(graph, name)
-
-
-def _axes(graph: Graph, name: str) -> dict[int, str]:
     ragged = {field.name for place in graph.question.places for field in place.fields if field.ragged}
-    return {0: "batch", 1: f"{name}_rows"} if name in ragged else {0: "batch"}
+    batch = {} if graph.question.alone else {0: "batch"}
+    return {**batch, 1: f"{name}_rows"} if name in ragged else batch
 
 
 def fault(graph: Graph, error: Exception) -> PluginError:
@@ -59,11 +53,41 @@ def fault(graph: Graph, error: Exception) -> PluginError:
 
 def reason_of(error: BaseException) -> str:
     """The innermost cause's first line."""
-    seen: BaseException | None = error
-    while seen is not None and (seen.__cause__ or seen.__context__) is not None:
-        seen = seen.__cause__ or seen.__context__
+    seen = cause(error)
     lines = [line.strip() for line in str(seen).splitlines() if line.strip()] or [""]
     return f"{type(seen).__name__}: {re.sub(r'[.;:]$', '', lines[0])[:300]}"
+
+
+def cause(error: BaseException) -> BaseException:
+    """The innermost one."""
+    while True:
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            return error
+        error = inner
+
+
+def limits(program: ExportedProgram, graph: Graph) -> dict[str, dict[str, int]]:
+    """How long the axes may be, where the graph does not take any length."""
+    found: dict[str, dict[str, int]] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
+            for at, axis in axes_of(graph, node.name).items():
+                size = node.meta["val"].shape[at]
+                known = (
+                    program.range_constraints.get(getattr(size.node, "expr", None))
+                    if isinstance(size, torch.SymInt)
+                    else None
+                )
+                if known is not None:
+                    least, most = (
+                        int(known.lower),
+                        int(known.upper) if known.upper.is_Integer and known.upper < 2**40 else 0,
+                    )
+                    bound = {"min": max(1, least)} | ({"max": most} if most else {})
+                    if bound != {"min": 1}:
+                        found[axis] = bound
+    return found
 
 
 def unread(program: ExportedProgram) -> set[str]:
