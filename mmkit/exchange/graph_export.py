@@ -14,7 +14,7 @@ from mmkit.errors import MmkitError, PluginError, nearest
 from mmkit.exchange.graph_check import largest_difference, onnx_runner, torch_runner
 from mmkit.exchange.graph_inputs import modalities_of, places_of, tensors_of, without
 from mmkit.exchange.graph_module import Graph, Question
-from mmkit.exchange.graph_onnx import save_onnx
+from mmkit.exchange.graph_onnx import need_onnx, save_onnx
 from mmkit.exchange.graph_samples import samples_of
 from mmkit.exchange.graph_signature import SIGNATURE, described, signature
 from mmkit.exchange.graph_trace import cause, limits, trace, unread
@@ -60,6 +60,8 @@ def export_graphs(
             give the model's numbers. PluginError: a component cannot be traced.
     """
     chosen, left = _chosen(model, tasks)
+    if form == "onnx":
+        need_onnx()
     merge(model)
     model.float().eval()
     with fresh_folder(out) as folder:

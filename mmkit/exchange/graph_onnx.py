@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,27 @@ from mmkit.exchange.graph_module import Graph
 from mmkit.exchange.graph_trace import axes_of, quiet, reason_of
 
 
+def need_onnx() -> None:
+    """Before anything is computed.
+
+    Raises:
+        MmkitError: a package of the extra is missing.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            import_module(name)
+        except ImportError:
+            raise MmkitError(
+                f"mmkit export onnx needs {name}, which is not installed: pip install 'mmkit[onnx]'"
+            ) from None
+
+
 def save_onnx(program: ExportedProgram, graph: Graph, path: Path) -> None:
     """Write it; large weights go into a file beside it, which ONNX looks for there.
 
     Raises:
-        MmkitError: the extra is missing. PluginError: an operation has no form in ONNX.
+        PluginError: an operation has no form in ONNX.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise MmkitError(
-            "mmkit export onnx needs onnx, onnxscript and onnxruntime: pip install 'mmkit[onnx]'"
-        ) from None
     try:
         with torch.no_grad(), quiet():
             made = torch.onnx.export(program, dynamo=True, output_names=graph.progress.outputs, verbose=False)

@@ -302,6 +302,17 @@ def test_what_generates_is_left_out_and_refused_by_name(model: mmkit.Model, tmp_
     assert not (tmp_path / "again").exists()
 
 
+def test_onnx_without_its_extra_says_what_to_install(
+    model: mmkit.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MmkitError) as caught:
+        export_graphs(model, tmp_path / "out", "onnx")
+    assert str(caught.value) == (
+        "mmkit export onnx needs onnxscript, which is not installed: pip install 'mmkit[onnx]'"
+    )
+
+
 def test_nothing_to_export_says_why_of_each_task(tmp_path: Path) -> None:
     parts = {"image": PICTURE, "text": {"adapter": WORDS}}
     model = made(parts, {"input": "{image}", "output": "{text}", "head": {"use": "generate"}}, TRANSFORMER)
