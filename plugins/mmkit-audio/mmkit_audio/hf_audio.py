@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from mmkit import Batch, BuildContext, Encoder, Padded, PluginError, Processor, Ragged
-from mmkit.ragged import NeedsLengthsError
 from mmkit_audio.decode import Limits
 from mmkit_audio.hf_files import empty_model, load_config, load_model, preprocessor_settings
 from mmkit_audio.lengths import Lengths
@@ -80,14 +79,12 @@ class HfAudio(Encoder):
         """As ``forward``, in an exported graph, of waves of up to one piece.
 
         Raises:
-            NeedsLengthsError: pieces have several lengths, and the model knows no padding.
+            TypeError: clips may have several lengths, and only those of one go through the model together; ``split`` says so.
         """
         lengths, samples = self.prepared.lengths, waves.longest
         whole = self.window > 0 and self.window == lengths.chunk
         if not whole and not waves.full:
-            raise NeedsLengthsError(
-                "it asks for the lengths of the clips: only those of one length go through the model together"
-            )
+            waves.split()
         size = (
             self.window
             if whole
