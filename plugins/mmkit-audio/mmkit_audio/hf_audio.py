@@ -85,13 +85,9 @@ class HfAudio(Encoder):
         whole = self.window > 0 and self.window == lengths.chunk
         if not whole and not waves.full:
             waves.split()
-        size = (
-            self.window
-            if whole
-            else (samples + self.window - 1) // self.window * self.window
-            if self.window
-            else samples
-        )
+        size = samples
+        if self.window:
+            size = self.window if whole else (samples + self.window - 1) // self.window * self.window
         given = self.encode(nn.functional.pad(waves.to_padded()[0], (0, size - samples)))
         return Padded(given, None if not self.window else lengths.padded(waves.lengths))
 
