@@ -68,7 +68,7 @@ def cause(error: BaseException) -> BaseException:
 
 
 def limits(program: ExportedProgram, graph: Graph) -> dict[str, dict[str, int]]:
-    """How long the axes may be, where the graph does not take any length."""
+    """How long the axes may be, where the graph does not take any length; that torch takes 2 for the least is no limit."""
     found: dict[str, dict[str, int]] = {}
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs:
@@ -84,7 +84,7 @@ def limits(program: ExportedProgram, graph: Graph) -> dict[str, dict[str, int]]:
                         int(known.lower),
                         int(known.upper) if known.upper.is_Integer and known.upper < 2**40 else 0,
                     )
-                    bound = {"min": max(1, least)} | ({"max": most} if most else {})
+                    bound = {"min": least if least > 2 else 1} | ({"max": most} if most else {})
                     if bound != {"min": 1}:
                         found[axis] = bound
     return found
