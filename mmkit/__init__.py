@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from mmkit.model.build import build
     from mmkit.model.checkpoint import load
     from mmkit.model.model import Model
-    from mmkit.ragged import Ragged
+    from mmkit.ragged import Padded, Ragged
+    from mmkit.recurrent import padded_recurrent
     from mmkit.spec.config import Config, LocalPath
     from mmkit.training.evaluate import evaluate
     from mmkit.training.report import Evaluation
@@ -100,6 +101,7 @@ _LAZY = {
     "Explanation": "mmkit.explaining.explanation",
     "LocalPath": "mmkit.spec.config",
     "Model": "mmkit.model.model",
+    "Padded": "mmkit.ragged",
     "Ragged": "mmkit.ragged",
     "build": "mmkit.model.build",
     "check": "mmkit.wiring.check",
@@ -107,6 +109,7 @@ _LAZY = {
     "explain": "mmkit.explaining.run",
     "hookimpl": "mmkit.discovery",
     "load": "mmkit.model.checkpoint",
+    "padded_recurrent": "mmkit.recurrent",
     "plugins": "mmkit.discovery",
     "train": "mmkit.training.run",
     "tune": "mmkit.tuning.run",
@@ -143,6 +146,7 @@ __all__ = [
     "Migration",
     "MmkitError",
     "Model",
+    "Padded",
     "PluginError",
     "Problem",
     "Processor",
@@ -167,6 +171,7 @@ __all__ = [
     "explain",
     "hookimpl",
     "load",
+    "padded_recurrent",
     "plugins",
     "train",
     "tune",

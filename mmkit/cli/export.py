@@ -1,7 +1,7 @@
 """The commands that bring models out of mmkit, and those of others in."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -49,6 +49,41 @@ def export_hf(
     typer.echo(f"read back: {count} tensors, bit for bit", err=True)
     if push is not None:
         _push(out, push, private)
+    typer.echo(out)
+
+
+Tasks = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--task", help="Name of a task, several times for several; default: all that can.", autocompletion=tasks_of
+    ),
+]
+
+
+@export.command("torch")
+def export_torch(folder: Folder, out: Out, task: Tasks = None) -> None:
+    """A file of torch.export for each task that answers in one pass, run again and compared; used without mmkit."""
+    _graphs(folder, out, "torch", task)
+
+
+@export.command("onnx")
+def export_onnx(folder: Folder, out: Out, task: Tasks = None) -> None:
+    """A file of ONNX for each task that answers in one pass, run with onnxruntime and compared; used without mmkit."""
+    _graphs(folder, out, "onnx", task)
+
+
+def _graphs(folder: Path, out: Path, form: Literal["torch", "onnx"], tasks: list[str] | None) -> None:
+    from mmkit.exchange.graph_export import export_graphs
+
+    _quiet()
+    done, left = export_graphs(open_model(folder, "cpu"), out, form, tasks or ())
+    for task, reason in left.items():
+        typer.echo(f"left out: task {task!r}: {reason}", err=True)
+    for one in done:
+        typer.echo(
+            f"read back and run: {one.file}, {one.rows} samples ({one.source}), largest difference {one.difference:.1e}",
+            err=True,
+        )
     typer.echo(out)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmkit import Padded, Ragged
 from mmkit_text.documents import Documents
 from mmkit_text.packed_kernels import attend
 from mmkit_text.slot_cache import SlotCache
@@ -30,8 +31,8 @@ class Turns(NamedTuple):
         """Base 10,000 (Su et al. 2021, section 3.4.2)."""
         half = head_dim // 2
         rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=positions.device) / half)
-        angles = positions[:, None] * rates
-        return cls(angles.cos().to(dtype)[:, None], angles.sin().to(dtype)[:, None])
+        angles = positions[..., None] * rates
+        return cls(angles.cos().to(dtype)[..., None, :], angles.sin().to(dtype)[..., None, :])
 
 
 def rotate(x: Heads, turns: Turns) -> Heads:
@@ -72,6 +73,28 @@ class Layout:
         rest = across(torch.cat(query.split(pieces)[1::2]), key, value, self.rest)
         both = zip(prompts.split(self.prompts.sizes), rest.split(self.rest.sizes), strict=True)
         return torch.cat([piece for pair in both for piece in pair])
+
+
+class PaddedLayout(Layout):
+    """As ``Layout``, for sequences in an exported graph."""
+
+    def __init__(self, rows: Padded, causal: bool) -> None:
+        self.rows, self.causal, self.positions = rows, causal, rows.positions()
+
+    def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
+        """Every sequence attends to itself; a row behind its end to at least one row, so that nothing is undefined."""
+        rows, mask = self.rows, None
+        if not self.causal and not rows.full:
+            own = torch.eye(rows.longest, dtype=torch.bool, device=rows.device)
+            mask = rows.mask[:, None, None, :] | own
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        read = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        return read.transpose(1, 2).flatten(2)
+
+
+def layout_of(rows: Ragged, causal: bool = True) -> Layout:
+    """Of whole sequences."""
+    return PaddedLayout(rows, causal) if isinstance(rows, Padded) else Layout(rows.sizes, rows.device, causal)
 
 
 def across(query: Heads, key: Keys, value: Keys, documents: Documents) -> Float[Tensor, "total dim"]:

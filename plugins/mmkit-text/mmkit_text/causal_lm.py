@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit import Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged
 from mmkit_text.documents import KERNELS, Documents
 from mmkit_text.frame import PLAIN, Frame
 from mmkit_text.lean_step import LeanStep
@@ -89,6 +89,8 @@ class CausalLm(Backbone):
             SampleError: a sequence is longer than the model's table of positions.
         """
         before = len(self.frame.prefix)
+        if isinstance(prompt, Padded):
+            return self._padded(prompt)
         prompt = self.frame.prefixed(prompt, self.embed)
         if target is None:
             states = self._run(prompt)
@@ -96,6 +98,14 @@ class CausalLm(Backbone):
         if not self.generates:
             raise TypeError("this causal-lm was built without an output layer and does not generate")
         return self._read(*self.frame.begun(prompt, target))
+
+    def _padded(self, prompt: Padded) -> Padded:
+        """States of the prompt in an exported graph."""
+        ids = torch.tensor(self.frame.prefix, dtype=torch.int64, device=prompt.device)
+        prefix = self.embed(ids)[None].expand(prompt.values.shape[0], -1, -1).to(prompt.values.dtype)
+        whole = Padded(torch.cat([prefix, prompt.values], dim=1), prompt.lengths + len(ids))
+        states = self._trunk(whole.values, whole.mask, whole.positions())
+        return prompt.unpad(states[:, len(ids) :])
 
     def _read(self, prompt: Ragged, target: Ragged) -> Ragged:
         """States of the target read after the prompt."""

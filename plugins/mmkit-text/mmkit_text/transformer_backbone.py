@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmkit import Backbone, BuildContext, DecodingState, Ragged
-from mmkit_text.attention import Block, Layout, Memory, Turns, initialise
+from mmkit_text.attention import Block, Layout, Memory, Turns, initialise, layout_of
 from mmkit_text.documents import Documents
 from mmkit_text.linear import plain_linear
 from mmkit_text.slot_cache import SlotCache
@@ -107,7 +107,7 @@ class Transformer(Backbone):
     def _encode(self, prompt: Ragged) -> Ragged:
         """The prompt alone; for the encoder-decoder form before the final normalisation of its states."""
         causal = self.causal_prompt and self.memory_norm is None
-        states = self._stack(prompt, Layout(prompt.sizes, prompt.device, causal))
+        states = self._stack(prompt, layout_of(prompt, causal))
         return prompt.replace(states if self.memory_norm is not None else self.norm(states))
 
     def _memory(self, prompt: Ragged) -> list[Memory]:
