@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmkit.explaining.explanation import Explanation
     from mmkit.explaining.run import explain
     from mmkit.interfaces import (
+        Attended,
+        Attentive,
         Backbone,
         Batch,
         BuildContext,
@@ -65,6 +67,8 @@ api_version = API_VERSION
 _LAZY = {
     **dict.fromkeys(
         [
+            "Attended",
+            "Attentive",
             "Backbone",
             "Batch",
             "BuildContext",
@@ -111,6 +115,8 @@ _LAZY = {
 }
 
 __all__ = [
+    "Attended",
+    "Attentive",
     "Backbone",
     "Batch",
     "BuildContext",
