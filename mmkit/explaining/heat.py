@@ -81,9 +81,17 @@ def overlay(axes: Any, heat: Tensor, sign: bool = True, **options: Any) -> None:
 
     strongest = float(heat.abs().max()) or 1.0
     colours = {"cmap": ListedColormap([LOWERS, RAISES] if sign else [READ]), "vmin": -strongest, "vmax": strongest}
-    strength = (heat.abs() / strongest).clamp(0, 1).sqrt().numpy() * 0.85
+    strength = (strength_of(heat, sign) * 0.85).numpy()
     given = {"aspect": "auto", "interpolation": "nearest", "alpha": strength, **colours, **options}
     axes.imshow(heat.numpy(), **given)
+
+
+def strength_of(heat: Tensor, sign: bool) -> Tensor:
+    """How opaque numbers are, 0 … 1: those with a sign by the root of their size, those of attention from the least to the most."""
+    if sign:
+        return (heat.abs() / (heat.abs().max() or 1.0)).clamp(0, 1).sqrt()
+    low, top = heat.min(), heat.max()
+    return ((heat - low) / (top - low).clamp(min=1e-12 + 0.05 * float(top))).clamp(0, 1)
 
 
 def _sides(high: int, wide: int) -> tuple[float, float]:

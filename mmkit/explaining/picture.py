@@ -48,7 +48,7 @@ def _head(given: Explanation) -> Any:
     if given.attention is not None:
         kinds["attention × gradient"] = by_modality(given, given.attention.relevance)
     names = list(given.modalities)
-    figure = new_figure(WIDTH, 1.5 + 0.16 * len(names) * len(kinds))
+    figure = new_figure(WIDTH, 1.2 + 0.16 * len(names) * len(kinds))
     answer = answer_of(given)
     answer = f"{answer[:77]}…" if len(answer) > 78 else answer
     figure.suptitle(f"{given.task}: {answer}", fontsize=13, fontweight="bold", x=0.01, ha="left", parse_math=False)
@@ -62,7 +62,7 @@ def _head(given: Explanation) -> Any:
     axes.set(xlim=(0, 1.08), xticks=[])
     axes.invert_yaxis()
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=len(kinds))
     what = f"{given.words}: {given.score:.4g}; with nothing in its columns {given.baseline:.4g}. How much each modality decided:"
     axes.set_title(what, fontsize=8, loc="left", parse_math=False)
     return figure

@@ -28,7 +28,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "prefix": {"use": "transformer", **TINY},
     "encoder-decoder": {"use": "transformer", "form": "encoder-decoder", **TINY},
     "causal-lm": {"use": "causal-lm", "config": LLAMA},
-    "causal-lm, eager": {"use": "causal-lm", "attention": "eager", "config": LLAMA},
 }
 
 
@@ -50,7 +49,7 @@ def spec(backbone: dict[str, Any]) -> dict[str, Any]:
         "modalities": {"text": {"adapter": {"use": "words", "vocab_size": 20}}},
         "backbone": backbone,
         "tasks": {"say": task},
-        "train": {"stages": [{"name": "all", "steps": 150, "batch_size": 24, "lr": 5e-3}]},
+        "train": {"stages": [{"name": "all", "steps": 80, "batch_size": 24, "lr": 5e-3}]},
     }
 
 
@@ -69,15 +68,16 @@ def learnt(
 
 
 def test_attention_finds_the_word_that_is_written(learnt: Any) -> None:
-    """By gradients mostly that word; of a causal model by rollout not always, for what a last word read is in it, too."""
+    """Of five words, by rollout nearly always; by gradients mostly, for other words may have read it before."""
     model, given = learnt
-    hits = 0
+    hits = {"rollout": 0, "relevance": 0}
     for row in given[:20]:
         parts = mmkit.explain(model, "say", row, steps=1, attention=True).attention.columns["text"]
-        found = {part.key: part for part in parts}
-        assert found["relevance"].pieces == tuple(row["text"].split())
-        hits += found["relevance"].pieces[int(found["relevance"].attribution.argmax())] == row["said"]
-    assert hits >= 18
+        for part in parts:
+            assert part.pieces == tuple(row["text"].split())
+            hits[part.key] += part.pieces[int(part.attribution.argmax())] == row["said"]
+    assert hits["rollout"] >= 18, hits
+    assert hits["relevance"] >= 10, hits
 
 
 def test_shares_add_up_to_one(learnt: Any) -> None:
