@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmkit.explaining.explanation import Explanation
     from mmkit.explaining.run import explain
     from mmkit.interfaces import (
+        Attended,
+        Attentive,
         Backbone,
         Batch,
         BuildContext,
@@ -67,6 +69,8 @@ api_version = API_VERSION
 _LAZY = {
     **dict.fromkeys(
         [
+            "Attended",
+            "Attentive",
             "Backbone",
             "Batch",
             "BuildContext",
@@ -116,6 +120,8 @@ _LAZY = {
 }
 
 __all__ = [
+    "Attended",
+    "Attentive",
     "Backbone",
     "Batch",
     "BuildContext",

@@ -1,7 +1,8 @@
 """Any causal language model of transformers as a backbone: packed rows in training, a key-value cache in decoding."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged
+from mmkit import Attended, Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged
 from mmkit_text.documents import KERNELS, Documents
 from mmkit_text.frame import PLAIN, Frame
+from mmkit_text.kept import Kept, eager, watching
 from mmkit_text.lean_step import LeanStep
 from mmkit_text.linear import few_rows, plain_linear
 from mmkit_text.lm_decoding import PaddedState, SlotState, agree
@@ -129,6 +131,17 @@ class CausalLm(Backbone):
         with packed(Documents.of(tokens.sizes, tokens.device, kernels=self.kernels, cache=cache)):
             states = self._trunk(tokens.values[None], self._ones(1, len(tokens.values)), tokens.positions()[None])
         return tokens.replace(states[0])
+
+    @contextmanager
+    def watched(self) -> Iterator[list[Attended]]:
+        """Inside, ``forward`` keeps what every attention reads, of one sample.
+
+        Raises:
+            PluginError: the architecture shows no weights.
+        """
+        kept = Kept(len(self.frame.prefix))
+        with watching(self, kept) if self.packs else eager(self.trunk, kept):
+            yield kept.all
 
     def _ones(self, *shape: int) -> Tensor:
         """The mask that keeps transformers from guessing documents out of the positions."""
