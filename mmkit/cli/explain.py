@@ -1,7 +1,7 @@
 """The command that says why a model gave an answer."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -12,6 +12,9 @@ from mmkit.cli.output import note, print_json, show
 from mmkit.cli.predict import complete, task_of
 from mmkit.cli.rows import from_text
 from mmkit.errors import MmkitError
+
+if TYPE_CHECKING:
+    from mmkit.explaining.explanation import Explanation
 
 
 def explain(
@@ -67,6 +70,12 @@ def explain(
         print_json(found.to_json())
         return
     typer.echo(f"{found.words}: {found.score:.4f}, with nothing in its columns {found.baseline:.4f}")
+    _table(found)
+    note(f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)")
+
+
+def _table(found: "Explanation") -> None:
+    """A row a column."""
     looked = found.attention
     rows = [
         (
@@ -81,4 +90,3 @@ def explain(
     ]
     numbers = ("share", "gradients", "Shapley", *(() if looked is None else ("rollout", "attention × gradient")))
     show(("column", "modality", *numbers), rows, numbers=numbers)
-    note(f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)")

@@ -4,6 +4,8 @@ import io
 import warnings
 from typing import Any
 
+import numpy as np
+
 from mmkit.explaining.explanation import Explanation, Part
 from mmkit.explaining.heat import WIDTH, heat_map, new_figure, png, signed, title_of
 from mmkit.explaining.page import NOT_WHY, answer_of, strongest_of
@@ -89,24 +91,32 @@ def _text(said: str, size: int, bold: bool = False) -> Any:
 
 def _stacked(figures: list[Any]) -> bytes:
     """One below the other; narrow ones side by side as long as they fit."""
-    from PIL import Image
+    from matplotlib.image import imsave
 
-    whole, lines = round(WIDTH * _DPI), [list[Any]()]
+    whole, lines = round(WIDTH * _DPI), [list["np.ndarray"]()]
     for figure in figures:
-        one = Image.open(io.BytesIO(png(figure, _DPI))).convert("RGB")
-        if one.width > whole:
-            one = one.resize((whole, round(one.height * whole / one.width)))
-        if lines[-1] and sum(other.width for other in lines[-1]) + one.width > whole + 3:
+        one = _drawn(figure, _DPI)
+        if one.shape[1] > whole:
+            one = _drawn(figure, _DPI * whole // one.shape[1])[:, :whole]
+        if lines[-1] and sum(other.shape[1] for other in lines[-1]) + one.shape[1] > whole + 3:
             lines.append([])
         lines[-1].append(one)
-    sheet = Image.new("RGB", (whole, sum(max(one.height for one in line) for line in lines)), "white")
-    top = 0
-    for line in lines:
+    heights = [max(one.shape[0] for one in line) for line in lines]
+    sheet = np.ones((sum(heights), whole, 3), dtype=np.float32)
+    for top, line in zip(np.cumsum([0, *heights]), lines, strict=False):
         left = 0
         for one in line:
-            sheet.paste(one, (left, top))
-            left += one.width
-        top += max(one.height for one in line)
+            part = sheet[top : top + one.shape[0], left : left + one.shape[1]]
+            part[:] = one[:, : part.shape[1]]
+            left += one.shape[1]
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    imsave(buffer, sheet, format="png")
     return buffer.getvalue()
+
+
+def _drawn(figure: Any, dpi: int) -> "np.ndarray":
+    """Red, green and blue, 0 … 1, on white."""
+    from matplotlib.image import imread
+
+    drawn = imread(io.BytesIO(png(figure, dpi)))
+    return np.asarray(drawn[..., :3] * drawn[..., 3:] + (1 - drawn[..., 3:]))

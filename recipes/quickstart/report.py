@@ -80,7 +80,9 @@ def shown(wave: "np.ndarray", rate: int) -> str:
 
     wave = np.pad(wave, (0, max(0, 800 - len(wave))))
     figure, axes = pyplot.subplots(figsize=(2.2, 1.1), dpi=100)
-    axes.specgram(wave + 1e-6 * np.sin(np.arange(len(wave))), NFFT=400, Fs=rate, noverlap=240, cmap="magma", vmin=-140)
+    axes.specgram(
+        wave + 1e-6 * np.sin(np.arange(len(wave))), NFFT=400, Fs=rate, noverlap=240, cmap="magma", vmin=-140, vmax=-30
+    )
     axes.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0)
