@@ -69,6 +69,11 @@ BENCHMARKS = (
         "accuracy, and what a membership-inference attack finds, with and without differential privacy",
     ),
     Benchmark(
+        "explanation",
+        "Explanations",
+        "what integrated gradients mark first is what the answer hangs on: deletion below and insertion above a random order",
+    ),
+    Benchmark(
         "serving",
         "Serving",
         "64 clients without an error or another's answer at ≥ 3 × the throughput of one; p99 ≤ 4 × p50 at half that load; ready "

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmkit.explaining.explanation import Explanation
     from mmkit.explaining.run import explain
     from mmkit.interfaces import (
+        Attended,
+        Attentive,
         Backbone,
         Batch,
         BuildContext,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         Grammar,
         HasAssets,
         HasExample,
+        HasPieces,
         Item,
         Loss,
         Metric,
@@ -51,7 +54,8 @@ if TYPE_CHECKING:
     from mmkit.model.build import build
     from mmkit.model.checkpoint import load
     from mmkit.model.model import Model
-    from mmkit.ragged import Ragged
+    from mmkit.ragged import Padded, Ragged
+    from mmkit.recurrent import padded_recurrent
     from mmkit.spec.config import Config, LocalPath
     from mmkit.training.evaluate import evaluate
     from mmkit.training.report import Evaluation
@@ -65,6 +69,8 @@ api_version = API_VERSION
 _LAZY = {
     **dict.fromkeys(
         [
+            "Attended",
+            "Attentive",
             "Backbone",
             "Batch",
             "BuildContext",
@@ -78,6 +84,7 @@ _LAZY = {
             "Grammar",
             "HasAssets",
             "HasExample",
+            "HasPieces",
             "Item",
             "Loss",
             "Metric",
@@ -98,6 +105,7 @@ _LAZY = {
     "Explanation": "mmkit.explaining.explanation",
     "LocalPath": "mmkit.spec.config",
     "Model": "mmkit.model.model",
+    "Padded": "mmkit.ragged",
     "Ragged": "mmkit.ragged",
     "build": "mmkit.model.build",
     "check": "mmkit.wiring.check",
@@ -105,12 +113,15 @@ _LAZY = {
     "explain": "mmkit.explaining.run",
     "hookimpl": "mmkit.discovery",
     "load": "mmkit.model.checkpoint",
+    "padded_recurrent": "mmkit.recurrent",
     "plugins": "mmkit.discovery",
     "train": "mmkit.training.run",
     "tune": "mmkit.tuning.run",
 }
 
 __all__ = [
+    "Attended",
+    "Attentive",
     "Backbone",
     "Batch",
     "BuildContext",
@@ -131,6 +142,7 @@ __all__ = [
     "Grammar",
     "HasAssets",
     "HasExample",
+    "HasPieces",
     "Imported",
     "Importer",
     "Item",
@@ -140,6 +152,7 @@ __all__ = [
     "Migration",
     "MmkitError",
     "Model",
+    "Padded",
     "PluginError",
     "Problem",
     "Processor",
@@ -164,6 +177,7 @@ __all__ = [
     "explain",
     "hookimpl",
     "load",
+    "padded_recurrent",
     "plugins",
     "train",
     "tune",

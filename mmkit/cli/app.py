@@ -1,6 +1,7 @@
 """The typer application, and what happens to errors."""
 
 import io
+import logging
 import os
 import sys
 import traceback
@@ -157,6 +158,9 @@ def _complain(message: str) -> None:
 
 def _quiet_warnings() -> None:
     """Warnings are one line without source code; those meant for developers are not shown."""
+    logging.getLogger("torch.utils._pytree").setLevel(
+        logging.ERROR
+    )  # what torchao, where it is installed, makes torch say
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

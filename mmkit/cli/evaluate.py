@@ -31,6 +31,9 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.html", help="Also write a page with figures, answers and what plugins add to it."),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Also keep the figures in DIR, where the model card finds them.")
+    ] = False,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -55,6 +58,10 @@ def evaluate(
 
         write_report(report, Evaluation(model, part, results), f"Evaluation of {folder}")
         typer.echo(f"wrote {report}", err=True)
+    if keep:
+        from mmkit.training.figures import keep as write
+
+        typer.echo(f"wrote {write(folder, part, results, limit)}", err=True)
     if as_json:
         print_json({t: {"rows": len(r.predictions), "metrics": r.metrics} for t, r in results.items()})
         return

@@ -1,7 +1,7 @@
 """The command that says why a model gave an answer."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -12,6 +12,9 @@ from mmkit.cli.output import note, print_json, show
 from mmkit.cli.predict import complete, task_of
 from mmkit.cli.rows import from_text
 from mmkit.errors import MmkitError
+
+if TYPE_CHECKING:
+    from mmkit.explaining.explanation import Explanation
 
 
 def explain(
@@ -27,9 +30,10 @@ def explain(
     each_output: Annotated[
         bool, typer.Option("--each-output", help="Explain every id of a generated answer by itself, too.")
     ] = False,
+    attention: Annotated[bool, typer.Option("--attention", help="Show where the backbone looked, too.")] = False,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE.html", help="Draw it: a page with everything inside."),
+        typer.Option(metavar="FILE", help="Draw it: FILE.html is a page with everything inside, FILE.png a picture."),
     ] = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers, for scripts.")] = False,
@@ -40,6 +44,8 @@ def explain(
     """
     from mmkit.cli.progress import bars
 
+    if out is not None and out.suffix.lower() not in (".html", ".htm", ".png"):
+        raise MmkitError(f"--out is FILE.html, a page, or FILE.png, a picture; got {out}")
     free: dict[str, str] = context.meta[META]
     given = from_text(row)
     with bars() as shown:
@@ -53,15 +59,24 @@ def explain(
         shown.wait("explaining")
         from mmkit.explaining.run import explain as explained
 
-        found = explained(model, task, given | columns, target=target, steps=steps, each_output=each_output)
+        found = explained(
+            model, task, given | columns, target=target, steps=steps, each_output=each_output, attention=attention
+        )
         if out is not None:
-            page = found.html()
+            content = found.png() if out.suffix.lower() == ".png" else found.html().encode()
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(page, "utf-8")
+            out.write_bytes(content)
     if as_json:
         print_json(found.to_json())
         return
     typer.echo(f"{found.words}: {found.score:.4f}, with nothing in its columns {found.baseline:.4f}")
+    _table(found)
+    note(f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)")
+
+
+def _table(found: "Explanation") -> None:
+    """A row a column."""
+    looked = found.attention
     rows = [
         (
             column.name,
@@ -69,8 +84,9 @@ def explain(
             f"{column.share:.1%}",
             f"{column.attribution:+.4f}",
             "" if column.shapley is None else f"{column.shapley:+.4f}",
+            *(() if looked is None else (f"{looked.rollout[column.name]:.1%}", f"{looked.relevance[column.name]:.1%}")),
         )
         for column in found.columns
     ]
-    show(("column", "modality", "share", "gradients", "Shapley"), rows, numbers=("share", "gradients", "Shapley"))
-    note(f"error of integrated gradients: {found.error:+.4f} ({found.steps} steps)")
+    numbers = ("share", "gradients", "Shapley", *(() if looked is None else ("rollout", "attention × gradient")))
+    show(("column", "modality", *numbers), rows, numbers=numbers)

@@ -1,7 +1,7 @@
 """The commands that bring models out of mmkit, and those of others in."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -24,15 +24,82 @@ def export_hf(
         typer.Option(help="Meant where inputs name none; default: the first that generates.", autocompletion=tasks_of),
     ] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Leave the spec's sections data and train out.")] = False,
+    push: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME/REPO", help="Then upload OUT to this repository of the Hugging Face hub."),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="With --push: a repository that only you see.")] = False,
 ) -> None:
-    """A folder of transformers: AutoModel, AutoProcessor, generate, Trainer, peft."""
+    """A folder of transformers: AutoModel, AutoProcessor, generate, Trainer, peft, pipeline; with a model card."""
+    from mmkit.errors import MmkitError
     from mmkit.exchange.hf_export import export_hf as write
+    from mmkit.training.figures import FIGURES, kept
+
+    if private and push is None:
+        raise MmkitError("--private says what kind of repository --push makes; name one: --push NAME/REPO --private")
+    _quiet()
+    if push is not None:
+        from mmkit.exchange.hf_push import require_hub
+
+        require_hub(push)
+    model, figures = open_model(folder, "cpu"), kept(folder)
+    if figures is None:
+        typer.echo(f"{folder / FIGURES} is of an older model and not shown; mmkit evaluate {folder} --keep", err=True)
+    count = write(model, out, task=task, bare=bare, figures=figures or (), name=push)
+    typer.echo(f"read back: {count} tensors, bit for bit", err=True)
+    if push is not None:
+        _push(out, push, private)
+    typer.echo(out)
+
+
+Tasks = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--task", help="Name of a task, several times for several; default: all that can.", autocompletion=tasks_of
+    ),
+]
+
+
+@export.command("torch")
+def export_torch(folder: Folder, out: Out, task: Tasks = None) -> None:
+    """A file of torch.export for each task that answers in one pass, run again and compared; used without mmkit."""
+    _graphs(folder, out, "torch", task)
+
+
+@export.command("onnx")
+def export_onnx(folder: Folder, out: Out, task: Tasks = None) -> None:
+    """A file of ONNX for each task that answers in one pass, run with onnxruntime and compared; used without mmkit."""
+    _graphs(folder, out, "onnx", task)
+
+
+def _graphs(folder: Path, out: Path, form: Literal["torch", "onnx"], tasks: list[str] | None) -> None:
+    from mmkit.exchange.graph_export import export_graphs
 
     _quiet()
-    model = open_model(folder, "cpu")
-    count = write(model, out, task=task, bare=bare)
-    typer.echo(f"read back: {count} tensors, bit for bit", err=True)
+    done, left = export_graphs(open_model(folder, "cpu"), out, form, tasks or ())
+    for task, reason in left.items():
+        typer.echo(f"left out: task {task!r}: {reason}", err=True)
+    for one in done:
+        typer.echo(
+            f"read back and run: {one.file}, {one.rows} samples ({one.source}), largest difference {one.difference:.1e}",
+            err=True,
+        )
     typer.echo(out)
+
+
+def _push(out: Path, repo: str, private: bool) -> None:
+    """Upload what is written; it stays, whatever happens."""
+    from mmkit.errors import MmkitError
+    from mmkit.exchange.hf_push import push
+
+    try:
+        done = push(out, repo, private=private or None)
+    except MmkitError as error:
+        again = f"hf upload {repo} {out}" + " --private" * private
+        raise MmkitError(f"{error}\n  {out} is written and stays; later: {again}") from error.__cause__
+    typer.echo(f"uploaded to {done.url}", err=True)
+    if done.card_stays:
+        typer.echo(f"{repo} has a card already, which stays; the new one is {out / 'README.md'}", err=True)
 
 
 @bring.command("hf")

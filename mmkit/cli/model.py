@@ -13,12 +13,12 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a saved m
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU if there is one.")]  # noqa: UP045
 
 
-def open_model(folder: Path, device: str | None) -> "Model":
+def open_model(folder: Path, device: str | None, quantize: str | None = None) -> "Model":
     """Load a model where it will run.
 
     Raises:
         CheckpointError: it cannot be loaded.
-        MmkitError: there is no such device.
+        MmkitError: there is no such device, or no such way to quantize.
     """
     import torch
 
@@ -31,7 +31,8 @@ def open_model(folder: Path, device: str | None) -> "Model":
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise MmkitError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
-    return load(folder, device=device)
+    model = load(folder, device=device)
+    return model if quantize is None else model.quantize(quantize)
 
 
 def tasks_of(context: typer.Context, incomplete: str) -> list[str]:

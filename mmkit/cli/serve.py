@@ -35,6 +35,12 @@ Urls = Annotated[_Names, typer.Option(metavar="HOST", help="Fetch URLs of this h
 Origins = Annotated[_Names, typer.Option(metavar="ORIGIN", help="Pages of this origin may ask; may be repeated.")]
 Certificate = Annotated[_File, typer.Option(metavar="PEM", help="Certificate: speak HTTPS.")]
 CertificateKey = Annotated[_File, typer.Option(metavar="PEM", help="Its key.")]
+Quantize = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="KIND", help="int8 or nf4: linear layers of backbones and encoders in fewer bits, in less memory."
+    ),
+]
 Details = Annotated[
     bool, typer.Option("--log-details", help="Messages of errors into the log; they may hold what was sent.")
 ]
@@ -62,6 +68,7 @@ def serve(
     ssl_keyfile: CertificateKey = None,
     log_details: Details = False,
     device: Device = None,
+    quantize: Quantize = None,
 ) -> None:
     """Serve a saved model by the HTTP API of OpenAI."""
     from mmkit.serve.keys import read_keys
@@ -90,10 +97,10 @@ def serve(
     )
     from mmkit.serve.run import Address
 
-    _run(folder, device, settings, Address(host, port, ssl_certfile, ssl_keyfile))
+    _run(folder, device, quantize, settings, Address(host, port, ssl_certfile, ssl_keyfile))
 
 
-def _run(folder: Path, device: str | None, settings: "Settings", address: "Address") -> None:
+def _run(folder: Path, device: str | None, quantize: str | None, settings: "Settings", address: "Address") -> None:
     """Load and answer."""
     from dataclasses import replace
 
@@ -107,7 +114,7 @@ def _run(folder: Path, device: str | None, settings: "Settings", address: "Addre
     bound = address.bound()
     with bars() as shown:
         shown.wait("loading the model")
-        model = open_model(folder, device)
+        model = open_model(folder, device, quantize)
     serve(model, settings, address, typer.echo, bound)
 
 

@@ -57,6 +57,7 @@ def config_of(model: Model, task: str | None, bare: bool = False) -> MmkitConfig
         tied=unique(model.state_dict())[1],
         vocab_size=model.parts.vocabulary_size,
         hidden_size=main.hidden_dim if main is not None else 0,
+        privacy=model.privacy,
         tie_word_embeddings=False,
         **named,
     )
@@ -76,6 +77,14 @@ def save_assets(model: Model, folder: Path) -> None:
         target = folder / ASSETS / name
         target.mkdir(parents=True, exist_ok=True)
         component.save_assets(target)
+
+
+def push_options(given: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    """Take what ``push_to_hub`` wants out of the options of ``save_pretrained``; None where nothing is to be pushed."""
+    names = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id")
+    if not given.pop("push_to_hub", False):
+        return None
+    return {"repo_id": folder.resolve().name, **{name: given.pop(name) for name in names if name in given}}
 
 
 def assets_folder(config: MmkitConfig) -> Path | None:
@@ -130,8 +139,11 @@ def build_core(config: MmkitConfig) -> Model:
     planned = plan_of(config)
     if torch.empty(0).is_meta:
         with torch.device("cpu"), empty_weights():
-            return Model(planned, parts_of(config, planned))
-    return Model(planned, parts_of(config, planned))
+            model = Model(planned, parts_of(config, planned))
+    else:
+        model = Model(planned, parts_of(config, planned))
+    model.privacy = config.privacy if isinstance(config.privacy, dict) else None
+    return model
 
 
 def lora_pattern(model: nn.Module) -> str:

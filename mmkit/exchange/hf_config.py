@@ -20,6 +20,7 @@ class MmkitConfig(PreTrainedConfig):
         media: the modalities that encoders read; the placeholder of the first has the id ``vocab_size``, and so on.
         tied: weights that are one tensor, alias → name.
         vocab_size: rows of the shared table of ids. hidden_size: width of the main backbone.
+        privacy: what a private training has spent, as ``privacy.json`` has it.
     """
 
     model_type = MODEL_TYPE
@@ -34,10 +35,12 @@ class MmkitConfig(PreTrainedConfig):
         tied: dict[str, str] | None = None,
         vocab_size: int = 0,
         hidden_size: int = 0,
+        privacy: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
         self.spec, self.plugins, self.assets, self.task = spec, plugins or {}, assets or [], task
         self.media, self.tied, self.vocab_size, self.hidden_size = media or [], tied or {}, vocab_size, hidden_size
+        self.privacy = privacy
         super().__init__(**more)
         if AUTO in sys.modules:  # someone asks for more than the configuration
             from mmkit.exchange.hf_register import register_classes

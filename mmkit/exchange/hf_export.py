@@ -1,7 +1,7 @@
 """A saved model as a folder of transformers, and back; each is read again and compared before it counts as written."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
@@ -9,10 +9,12 @@ from tempfile import mkdtemp
 import torch
 
 from mmkit.errors import CheckpointError, MmkitError
+from mmkit.exchange.card import CARD, card_of
 from mmkit.exchange.hf_model import MmkitModel
 from mmkit.exchange.hf_processor import MmkitProcessor
 from mmkit.model.checkpoint import load
 from mmkit.model.model import Model
+from mmkit.training.figures import Kept
 
 
 @contextmanager
@@ -43,23 +45,35 @@ def export_hf(
     *,
     task: str | None = None,
     bare: bool = False,
-    also: Callable[[Path], None] = lambda folder: None,
+    figures: Sequence[Kept] = (),
+    name: str | None = None,
 ) -> int:
-    """Write a model as transformers reads it; the number of tensors that were read back bit for bit.
+    """Write a model as transformers reads it, with its card; the number of tensors that were read back bit for bit.
 
     Args:
         task: that is meant where inputs name none. bare: without the spec's sections ``data`` and ``train``.
-        also: writes further files into the folder.
+        figures: measured on this very model, for the card. name: of the repository it is for; default: that of ``out``.
 
     Raises:
-        MmkitError: the folder is there already, there is no such task, or what was read back differs.
+        MmkitError: the folder is there already, there is no such task, a name is none that transformers can read, or what was
+            read back differs.
     """
     with fresh_folder(out) as folder:
         wrapped = MmkitModel.of(model, task, bare)
+        _check_names(model)
         wrapped.save_pretrained(folder)
-        also(folder)
+        card_of(model, wrapped.config, name or out.name, figures).save(folder / CARD)
         MmkitProcessor.from_pretrained(folder)
         return same(model, MmkitModel.from_pretrained(folder).core)
+
+
+def _check_names(model: Model) -> None:
+    """transformers takes parentheses in the names of weights for groups of a regular expression."""
+    odd = next((name for name in model.nodes() if set(name) & set("()")), None)
+    if odd is not None:
+        raise MmkitError(
+            f"transformers cannot load weights with parentheses in their names: {odd!r}; give it another name"
+        )
 
 
 def import_hf(folder: Path, out: Path) -> Model:

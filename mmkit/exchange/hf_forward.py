@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -179,3 +180,25 @@ def _step(asked: Asked, cache: StepCache) -> dict[str, Any]:
         states = asked.backbone.step(cache.state, asked.backbone.embed(token))
         cache.length += 1
     return {"logits": _scores(asked, states)[:, None], "past_key_values": cache}
+
+
+class Forward:
+    """``forward`` with the columns of the tasks in its signature: ``Trainer`` drops columns that it does not find there."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.__name__ = model, "forward"
+        own = signature(type(model).forward)
+        known = [p for name, p in own.parameters.items() if name != "self"]
+        columns = dict.fromkeys(
+            column for task in model.core.plan.tasks.values() for column in (*task.columns, *task.outputs)
+        )
+        more = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None)
+            for name in columns
+            if name.isidentifier() and name not in own.parameters
+        ]
+        self.__signature__ = own.replace(parameters=[*known[:-1], *more, known[-1]])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own ``forward``."""
+        return type(self.model).forward(self.model, *args, **kwargs)

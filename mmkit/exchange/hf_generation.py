@@ -68,3 +68,10 @@ def generation_config_of(model: Model, task: str) -> GenerationConfig:
         made |= {"do_sample": True, "temperature": chosen["temperature"]}
         made |= {"top_k": chosen["top_k"] or 0, "top_p": chosen["top_p"] or 1.0}
     return GenerationConfig(**made)
+
+
+def merged(own: GenerationConfig, read: GenerationConfig | None) -> GenerationConfig:
+    """What the folder's generation_config.json says of this task, over the head's options."""
+    if read is not None and getattr(read, "mmkit_task", None) == getattr(own, "mmkit_task", None):
+        own.update(**{name: value for name, value in read.to_diff_dict().items() if value is not None})
+    return own

@@ -3,7 +3,6 @@
 import copy
 import os
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from transformers.generation.logits_process import LogitsProcessorList
 from transformers.utils.generic import ModelOutput
 
 from mmkit.errors import MmkitError, nearest
-from mmkit.exchange.hf_build import build_core, lora_pattern, save_assets
+from mmkit.exchange.hf_build import build_core, lora_pattern, push_options, save_assets
 from mmkit.exchange.hf_config import MmkitConfig
-from mmkit.exchange.hf_forward import Asked, answer
-from mmkit.exchange.hf_generation import Legal, can_cache, generation_config_of
+from mmkit.exchange.hf_forward import Asked, Forward, answer
+from mmkit.exchange.hf_generation import Legal, can_cache, generation_config_of, merged
 from mmkit.model.model import Model
 
 
@@ -60,7 +59,7 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
         self.core = build_core(config) if core is None else core
         self._buffers_built = {name: buffer for name, buffer in self.named_buffers() if not buffer.is_meta}
         self._no_split_modules = sorted({type(node).__name__ for node in self.core.nodes().values()})
-        self.forward = _Forward(self)  # type: ignore[method-assign]
+        self.forward = Forward(self)  # type: ignore[method-assign]
         self.post_init()
         self.generation_config = generation_config_of(self.core, config.task)
 
@@ -108,7 +107,7 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
         given = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = given[0] if isinstance(given, tuple) else given
         model._restore_buffers()
-        model.generation_config = _merged(generation_config_of(model.core, model.config.task), model.generation_config)
+        model.generation_config = merged(generation_config_of(model.core, model.config.task), model.generation_config)
         return given
 
     def _restore_buffers(self) -> None:
@@ -124,11 +123,32 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
         self._buffers_built = {}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:  # type: ignore[override]
-        """As transformers', with the files that components need."""
+        """As transformers', with the files that components need; ``push_to_hub=True`` is ``push_to_hub`` afterwards."""
         kwargs["save_original_format"] = False
+        pushed = push_options(kwargs, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("is_main_process", True):
             save_assets(self.core, Path(save_directory))
+            if pushed is not None:
+                self.push_to_hub(**pushed)
+
+    def push_to_hub(self, repo_id: str, max_shard_size: int | str = "50GB", **options: Any) -> Any:  # type: ignore[override]
+        """Upload the model, all that its processor needs, and its card. One that the repository has already stays.
+
+        Args:
+            options: ``commit_message``, ``commit_description``, ``private``, ``token``, ``revision``, ``create_pr`` and
+                ``tags``, as transformers has them.
+
+        Raises:
+            MmkitError: it cannot be uploaded; the message says why.
+        """
+        from mmkit.exchange.hf_card import save_with_card
+        from mmkit.exchange.hf_push import push_saved
+
+        def save(folder: Path) -> None:
+            save_with_card(self, folder, repo_id, max_shard_size)
+
+        return push_saved(save, repo_id, message="Upload model", **options)
 
     def task_of(self, task_ids: Int[Tensor, " rows"] | None) -> str:
         """The one task of a batch.
@@ -214,31 +234,3 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
         chosen.use_cache = chosen.use_cache and can_cache(self.core, task)
         plain: Any = super()
         return plain.generate(inputs, generation_config=chosen, logits_processor=rules, **inputs_only)
-
-
-class _Forward:
-    """``forward`` with the columns of the tasks in its signature: ``Trainer`` drops columns that it does not find there."""
-
-    def __init__(self, model: MmkitModel) -> None:
-        self.model, self.__name__ = model, "forward"
-        own = signature(type(model).forward)
-        known = [p for name, p in own.parameters.items() if name != "self"]
-        columns = dict.fromkeys(
-            column for task in model.core.plan.tasks.values() for column in (*task.columns, *task.outputs)
-        )
-        more = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=None)
-            for name in columns
-            if name.isidentifier() and name not in own.parameters
-        ]
-        self.__signature__ = own.replace(parameters=[*known[:-1], *more, known[-1]])
-
-    def __call__(self, *args: Any, **kwargs: Any) -> MmkitOutput:
-        return type(self.model).forward(self.model, *args, **kwargs)
-
-
-def _merged(own: GenerationConfig, read: GenerationConfig | None) -> GenerationConfig:
-    """What the folder's generation_config.json says of this task, over the head's options."""
-    if read is not None and getattr(read, "mmkit_task", None) == getattr(own, "mmkit_task", None):
-        own.update(**{name: value for name, value in read.to_diff_dict().items() if value is not None})
-    return own

@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
 from mmkit.errors import MmkitError, SampleError, nearest
-from mmkit.exchange.hf_build import ASSETS, parts_of, plan_of
+from mmkit.exchange.hf_build import ASSETS, parts_of, plan_of, push_options
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.exchange.hf_inputs import padded
 from mmkit.interfaces import HasAssets
+from mmkit.model.batch import Sample
 from mmkit.model.prepare import Preparer
 from mmkit.ragged import Ragged
 from mmkit.wiring.empty import empty_weights
@@ -22,6 +23,10 @@ from mmkit.wiring.empty import empty_weights
 Rows = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 CALLED = {"images": "image", "videos": "video", "audio": "audio", "text": "text"}
 """What transformers calls its few kinds of input → the kind as components say it."""
+NO_PARTS = (
+    "a mmkit {what}: it prepares rows of any modality itself; use AutoProcessor, or pipeline('mmkit', model=…), "
+    "since transformers' own pipelines want a tokenizer, an image processor or a feature extractor"
+)
 
 
 class MmkitFeatures(BatchFeature):
@@ -54,8 +59,14 @@ class MmkitProcessor(ProcessorMixin):
             prepare = Preparer.of(planned, parts_of(config, planned))
         return cls(prepare, config)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **_: Any) -> None:  # type: ignore[override]
-        """Write the configuration and the assets, which are all it needs; beside a model they are there already."""
+    @classmethod
+    def of(cls, model: Any) -> "MmkitProcessor":
+        """Of a ``MmkitModel`` that is there; they share their vocabularies."""
+        return cls(model.core.preparer(), model.config)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:  # type: ignore[override]
+        """Write the configuration and the assets, which are all it needs; beside a model they are there already.
+        ``push_to_hub=True`` is ``push_to_hub`` afterwards."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").is_file():
@@ -65,6 +76,19 @@ class MmkitProcessor(ProcessorMixin):
             if isinstance(one, HasAssets) and not target.is_dir():
                 target.mkdir(parents=True)
                 one.save_assets(target)
+        pushed = push_options(options, folder)
+        if pushed is not None:
+            self.push_to_hub(**pushed)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Upload what ``save_pretrained`` writes, as ``MmkitModel.push_to_hub`` uploads the model; without a card.
+
+        Raises:
+            MmkitError: it cannot be uploaded; the message says why.
+        """
+        from mmkit.exchange.hf_push import push_saved
+
+        return push_saved(self.save_pretrained, repo_id, message="Upload processor", **options)
 
     def to_dict(self) -> dict[str, Any]:
         """What it shows of itself."""
@@ -96,9 +120,19 @@ class MmkitProcessor(ProcessorMixin):
         given = [rows] if isinstance(rows, Mapping) else list(rows) if rows is not None else self._rows(task, columns)
         if not given:
             raise SampleError("there are no rows; give at least one")
+        samples = [self.sample(row, task, target=target, root=root) for row in given]
+        return MmkitFeatures(padded(self.prepare, self.config.vocab_size, samples, target))
+
+    def sample(
+        self, row: Mapping[str, Any], task: str, *, target: bool = False, root: str | Path | None = None
+    ) -> Sample:
+        """One row, prepared.
+
+        Raises:
+            SampleError: a column is missing or its value cannot be used.
+        """
         prepare = self.prepare if root is None else replace(self.prepare, root=Path(root))
-        samples = [prepare(task, row, target=target) for row in given]
-        return MmkitFeatures(padded(prepare, self.config.vocab_size, samples, target))
+        return prepare(task, row, target=target)
 
     def known(self, task: str | None) -> str:
         """The task, or the one that is meant.
@@ -169,10 +203,26 @@ class MmkitProcessor(ProcessorMixin):
         """The value of one sequence."""
         return self.batch_decode([sequence.tolist() if isinstance(sequence, Tensor) else sequence], task, **more)[0]
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(NO_PARTS.format(what=f"processor has no {name!r}"))
+
     @property
     def model_input_names(self) -> list[str]:
         """Names of what a call gives."""
         return ["input_ids", "attention_mask", "token_type_ids", "task_ids", "media"]
+
+
+class NoTokenizer:
+    """Stands where transformers looks for a tokenizer, and would say that some library is missing."""
+
+    @classmethod
+    def from_pretrained(cls, *_: Any, **__: Any) -> Any:
+        """There is none.
+
+        Raises:
+            MmkitError: always; it says what to use.
+        """
+        raise MmkitError(NO_PARTS.format(what="model has no tokenizer"))
 
 
 def _moved(value: Any, args: Any, kwargs: Any) -> Any:

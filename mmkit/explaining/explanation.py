@@ -1,7 +1,7 @@
 """What ``mmkit.explain`` gives: numbers, and a page that shows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -20,12 +20,14 @@ class Part:
         value: what the model read.
         attribution: what each element adds to the score; of ids, one number an id.
         pieces: what is written for every id.
+        item: which of the column's items it is of.
     """
 
     key: str
     value: Tensor
     attribution: Tensor
     pieces: tuple[str, ...] = ()
+    item: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Column:
         kind: what plugins call its kind of value. raw: as it was given.
         share: of the sum of all absolute attributions. shapley: what the whole column adds to the score, averaged over all
             orders in which the columns are added; None where there are more than ten.
+        reader: the modality's processor or vocabulary. items: what a processor made of the column's values.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Column:
     parts: tuple[Part, ...]
     share: float
     shapley: float | None
+    reader: Any = field(default=None, repr=False)
+    items: tuple[Any, ...] = field(default=(), repr=False)
 
     @property
     def attribution(self) -> float:
@@ -67,6 +72,28 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """Where a transformer looked. It says what was read, not what decided (Jain & Wallace 2019).
+
+    Attributes:
+        layers, heads: whose weights are in it.
+        columns: column → its parts, first by ``rollout``, then by ``relevance``; ``attribution`` is one number an id, or one
+            for each row of the encoder's features. Where an adapter mixes those rows, it is one number a token, and
+            ``pieces`` are the tokens' numbers.
+        rollout: column → its share of the attention rollout (Abnar & Zuidema 2020). With ``rest`` they add up to one.
+        relevance: column → its share of attention × gradient (Chefer et al. 2021).
+        rest: ``template``, ``answer`` (what of it was there already) and ``other`` → shares by rollout and by relevance.
+    """
+
+    layers: int
+    heads: int
+    columns: Mapping[str, tuple[Part, ...]]
+    rollout: Mapping[str, float]
+    relevance: Mapping[str, float]
+    rest: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a model gave an answer.
 
@@ -74,7 +101,7 @@ class Explanation:
         answer: that is explained. words: what the score is.
         score, baseline: of the sample, and of one whose columns are all at their baseline: zero, or for ids the begin id.
         error: sum of all attributions, less ``score - baseline``; 0 with infinitely many steps.
-        columns: of the input, in its order. outputs: the parts of the score.
+        columns: of the input, in its order. outputs: the parts of the score. attention: where it was asked for.
     """
 
     task: str
@@ -86,6 +113,7 @@ class Explanation:
     steps: int
     columns: tuple[Column, ...]
     outputs: tuple[Output, ...]
+    attention: Attention | None = None
 
     def __getitem__(self, column: str) -> Column:
         """A column by name."""
@@ -130,6 +158,7 @@ class Explanation:
                 }
                 for one in self.outputs
             ],
+            **({"attention": _attention(self.attention)} if self.attention is not None else {}),
         }
 
     def html(self) -> str:
@@ -142,6 +171,16 @@ class Explanation:
 
         return page(self)
 
+    def png(self) -> bytes:
+        """One picture of everything, 1200 pixels wide, as a PNG.
+
+        Raises:
+            MmkitError: Matplotlib is not installed. PluginError: a plugin's drawing fails.
+        """
+        from mmkit.explaining.picture import picture
+
+        return picture(self)
+
 
 def _column(column: Column) -> dict[str, Any]:
     return {
@@ -149,15 +188,27 @@ def _column(column: Column) -> dict[str, Any]:
         "share": column.share,
         "attribution": column.attribution,
         "shapley": column.shapley,
-        "parts": [
-            {
-                "of": part.key,
-                "shape": list(part.attribution.shape),
-                "attribution": _map(part.attribution),
-                **({"pieces": list(part.pieces)} if part.pieces else {}),
-            }
-            for part in column.parts
-        ],
+        "parts": [_part(part) for part in column.parts],
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "of": part.key,
+        "shape": list(part.attribution.shape),
+        "attribution": _map(part.attribution),
+        **({"pieces": list(part.pieces)} if part.pieces else {}),
+    }
+
+
+def _attention(given: Attention) -> dict[str, Any]:
+    return {
+        "layers": given.layers,
+        "heads": given.heads,
+        "rollout": dict(given.rollout),
+        "relevance": dict(given.relevance),
+        "rest": {name: {"rollout": first, "relevance": second} for name, (first, second) in given.rest.items()},
+        "columns": {name: [_part(part) for part in parts] for name, parts in given.columns.items()},
     }
 
 

@@ -3,18 +3,21 @@
 from html import escape
 from typing import Any
 
-from mmkit.discovery.loader import discover
-from mmkit.errors import MmkitError, PluginError
 from mmkit.explaining.explanation import Column, Explanation, Output, Part
-from mmkit.explaining.heat import heat_map
+from mmkit.explaining.heat import image, signed, title_of
+from mmkit.explaining.plugged import drawn
+from mmkit.explaining.written import colour_of, gap_of
 from mmkit.model.rendering import html_of, is_plain, renderer_of
-from mmkit.wiring.graph import import_path
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}figure{margin:1rem 0}img{max-width:100%}
 .words span{padding:.1rem .15rem;border-radius:.2rem;white-space:pre-wrap}small{color:#666}.bar{display:inline-block;
 height:.7rem;background:#4a6fa5;vertical-align:middle}"""
+
+NOT_WHY = (
+    "Attention says what was read, not what decided: other weights may give the same answer (Jain and Wallace 2019)."
+)
 
 
 def page(given: Explanation) -> str:
@@ -23,14 +26,15 @@ def page(given: Explanation) -> str:
     Raises:
         MmkitError: Matplotlib is not installed. PluginError: a plugin's drawing fails.
     """
-    title = f"{given.task}: {_answer(given, plain=True)}"
-    strongest = max((float(p.attribution.abs().max()) for c in given.columns for p in c.parts if p.pieces), default=0.0)
+    title, strongest = f"{given.task}: {answer_of(given)}", strongest_of(given)
     body = [
         f"<h1>{escape(given.task)}</h1><p>Answer: <b>{_answer(given)}</b></p>",
         f"<p>Explained: {escape(given.words)}, {given.score:.4g}; with nothing in its columns {given.baseline:.4g}. Red raises "
-        "it, blue lowers it.</p>",
+        "it, blue lowers it"
+        f"{'' if given.attention is None else '; green was read'}.</p>",
         _table(given),
-        *(_column(column, strongest) for column in given.columns),
+        *(_column(given, column, strongest) for column in given.columns),
+        _attention(given),
         _outputs(given),
         f"<p><small>Integrated gradients, {given.steps} steps; they add up to score − baseline with an error of "
         f"{given.error:.2g}.</small></p>",
@@ -39,14 +43,18 @@ def page(given: Explanation) -> str:
     return f"<!doctype html><html><head>{head}<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
 
 
-def _answer(given: Explanation, plain: bool = False) -> str:
+def answer_of(given: Explanation) -> str:
+    """The answer as text; empty where it is none."""
     value = given.answer
     if isinstance(value, dict) and "label" in value:
         value = value["label"]
-    if is_plain(value):
-        return str(value) if plain else escape(str(value))
-    renderer = None if plain else renderer_of(value)
-    return html_of(value, renderer) if renderer else ""
+    return str(value) if is_plain(value) else ""
+
+
+def _answer(given: Explanation) -> str:
+    said = answer_of(given)
+    renderer = None if said else renderer_of(given.answer)
+    return html_of(given.answer, renderer) if renderer else escape(said)
 
 
 def _table(given: Explanation) -> str:
@@ -60,50 +68,53 @@ def _table(given: Explanation) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _column(column: Column, strongest: float) -> str:
-    drawn = _by_plugin(column)
-    if drawn is None:
-        drawn = "".join(_part(part, strongest) for part in column.parts) or "<p>The task does not read it.</p>"
-    return f"<h2>{escape(column.name)}</h2><figure>{drawn}</figure>"
+def _column(given: Explanation, column: Column, strongest: dict[str, float]) -> str:
+    looked = given.attention.columns.get(column.name, ()) if given.attention is not None else ()
+    parts = "".join(_part(column, part, strongest[part.key]) for part in (*column.parts, *looked) if part.pieces)
+    maps = "".join(_part(column, part, 0.0) for part in (*column.parts, *looked) if not part.pieces)
+    shown = parts + maps or "<p>The task does not read it.</p>"
+    return f"<h2>{escape(column.name)}</h2><figure>{shown}</figure>"
 
 
-def _by_plugin(column: Column) -> str | None:
-    """What a plugin draws for values of this kind; None where none does."""
-    tensors = {part.key: part.attribution for part in column.parts if not part.pieces}
-    if not tensors:
-        return None
-    for renderer in discover().renderers:
-        if renderer.attribution and renderer.name == column.kind:
-            try:
-                found: str | None = import_path(renderer.attribution)(column.raw, tensors)
-            except Exception as error:
-                said = str(error) if isinstance(error, MmkitError) else f"{type(error).__name__}: {error}"
-                who = f"renderer {renderer.name!r} of plugin {renderer.plugin!r}"
-                raise PluginError(f"{who} fails in {renderer.attribution}: {said}") from error
-            if found is not None:
-                return found
-    return None
-
-
-def _part(part: Part, strongest: float) -> str:
+def _part(column: Column, part: Part, strongest: float) -> str:
     if part.pieces:
-        return words(part.pieces, part.attribution.tolist(), strongest)
-    attribution = part.attribution.sum(-1) if part.key == "features" else part.attribution
-    value = part.value.mean(-1) if part.key == "features" else part.value
-    return f"{heat_map(attribution, value)}<figcaption><small>{escape(part.key)} {list(part.value.shape)}</small></figcaption>"
+        said = words(part.pieces, part.attribution.tolist(), strongest, signed(part))
+        return f"{said}<figcaption><small>{escape(title_of(part))}</small></figcaption>"
+    found = drawn(column, part)
+    return found if isinstance(found, str) else image(found, escape(title_of(part)))
 
 
-def words(pieces: tuple[str, ...], numbers: list[float], strongest: float) -> str:
-    """Pieces of text, each on a colour: red for more, blue for less."""
-    gap = " " if any(len(piece) > 1 for piece in pieces) else ""
-    return f'<p class="words">{gap.join(_word(*one, strongest) for one in zip(pieces, numbers, strict=True))}</p>'
+def strongest_of(given: Explanation) -> dict[str, float]:
+    """The largest number of each kind of part among those that are written as words: their colours are on one scale."""
+    found: dict[str, float] = {}
+    looked = given.attention.columns if given.attention is not None else {}
+    for part in (part for column in given.columns for part in (*column.parts, *looked.get(column.name, ()))):
+        found[part.key] = max(found.get(part.key, 0.0), float(part.attribution.abs().max()) if part.pieces else 0.0)
+    return found
 
 
-def _word(text: str, number: float, strongest: float) -> str:
-    strength = abs(number) / strongest if strongest else 0.0
-    red, green, blue = (200, 40, 40) if number > 0 else (40, 80, 200)
-    colour = f"rgba({red},{green},{blue},{0.75 * strength:.2f})"
-    return f'<span style="background:{colour}" title="{number:+.4g}">{escape(text)}</span>'
+def words(pieces: tuple[str, ...], numbers: list[float], strongest: float, sign: bool = True) -> str:
+    """Pieces of text, each on a colour: red for more, blue for less; green where there is no sign."""
+    spans = []
+    for piece, number in zip(pieces, numbers, strict=True):
+        red, green, blue, alpha = colour_of(number, strongest, sign)
+        colour = f"rgba({red * 255:.0f},{green * 255:.0f},{blue * 255:.0f},{alpha:.2f})"
+        spans.append(f'<span style="background:{colour}" title="{number:+.4g}">{escape(piece)}</span>')
+    return f'<p class="words">{gap_of(pieces).join(spans)}</p>'
+
+
+def _attention(given: Explanation) -> str:
+    """Shares of what was read, and what that is not."""
+    if given.attention is None:
+        return ""
+    one = given.attention
+    rest = [(f"({name})", *shares) for name, shares in one.rest.items() if max(shares) > 0]
+    rows = [*((name, one.rollout[name], one.relevance[name]) for name in one.columns), *rest]
+    cells = "".join(f"<tr><td>{escape(name)}</td><td>{a:.1%}</td><td>{b:.1%}</td></tr>" for name, a, b in rows)
+    return (
+        f"<h2>Attention</h2><p>{one.layers} layers of {one.heads} heads. {NOT_WHY}</p><table><tr><th>read</th><th>rollout</th>"
+        f"<th>× gradient</th></tr>{cells}</table>"
+    )
 
 
 def _outputs(given: Explanation) -> str:

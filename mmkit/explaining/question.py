@@ -11,7 +11,7 @@ from torch import Tensor
 from mmkit.errors import MmkitError, SampleError
 from mmkit.interfaces import Explainable
 from mmkit.interfaces.codec import streams_of
-from mmkit.model.batch import Sample, pack
+from mmkit.model.batch import Ids, Sample, pack
 from mmkit.model.generate import prepared, seeds_of
 from mmkit.model.model import Model, Run
 
@@ -47,7 +47,7 @@ class Question:
         return logits.log_softmax(-1).gather(1, ids[:, None]).view(len(copies), -1)
 
 
-def question(model: Model, task: str, row: Mapping[str, Any], target: Any, root: Path | None) -> Question:
+def question(model: Model, task: str, row: Mapping[str, Any], target: Any, root: str | Path | None) -> Question:
     """What is asked of a task: about ``target``, or about what it predicts.
 
     Raises:
@@ -99,6 +99,12 @@ def _generated(model: Model, task: str, sample: Sample, prepare: Any, row: Mappi
     answer = vocabulary.decode(ids) if target is None else target
     words = f"log-probability of {len(ids)} {'id' if len(ids) == 1 else 'ids'}"
     return Question(model, task, sample, words, answer, None, tuple(piece(vocabulary, one) for one in ids))
+
+
+def pieces_of(asked: Question, modality: str, run: Ids) -> tuple[str, ...]:
+    """What every id of a run of the input says."""
+    vocabulary, offset = asked.model.vocabularies[modality], asked.model.offsets[modality]
+    return tuple(piece(vocabulary, number - offset) for number in run.ids)
 
 
 def piece(vocabulary: Any, number: int) -> str:

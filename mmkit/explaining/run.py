@@ -11,8 +11,9 @@ from mmkit.errors import MmkitError
 from mmkit.explaining.attribute import AT_ONCE, MOST_COLUMNS, integrated_gradients, shapley
 from mmkit.explaining.explanation import Column, Explanation, Output, Part
 from mmkit.explaining.inputs import EMBEDDED, Inputs
-from mmkit.explaining.question import Question, piece, question
-from mmkit.model.batch import Ids
+from mmkit.explaining.look import attentive, look
+from mmkit.explaining.question import Question, pieces_of, question
+from mmkit.model.batch import Ids, Media
 from mmkit.model.model import Model
 
 
@@ -23,8 +24,9 @@ def explain(
     *,
     target: Any = None,
     steps: int = 32,
-    root: Path | None = None,
+    root: str | Path | None = None,
     each_output: bool = False,
+    attention: bool = False,
 ) -> Explanation:
     """Say what in a sample made a model give its answer.
 
@@ -34,9 +36,11 @@ def explain(
         steps: passes of integrated gradients; more of them make the error smaller.
         root: folder that files must be in.
         each_output: explain every id of a generated answer by itself, too; takes as many times as long.
+        attention: show where the backbone looked, too. The weights of every layer are kept for it: heads × rows² numbers.
 
     Raises:
-        MmkitError: there is no such task, its head cannot be explained or has no such answer, or Captum is missing.
+        MmkitError: there is no such task, its head cannot be explained or has no such answer, Captum is missing, or
+            attention is asked of a backbone that has none to show.
         SampleError: a column is missing or a value cannot be used.
     """
     model.known(task)
@@ -50,14 +54,15 @@ def explain(
         for parameter in trained:  # only the inputs need gradients
             parameter.requires_grad_(False)
         with torch.enable_grad():
-            return _explained(asked, sample, steps, each_output)
+            return _explained(asked, sample, steps, each_output, attention)
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
         model.train(was)
 
 
-def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output: bool) -> Explanation:
+def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output: bool, attention: bool) -> Explanation:
+    backbone = attentive(asked) if attention else None
     inputs = Inputs(asked.model, asked.task, asked.sample, asked)
     values, baselines = [given.value for given in inputs.all], [given.baseline for given in inputs.all]
 
@@ -73,9 +78,19 @@ def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output:
         Output(text, float(score), _of_output(asked, inputs, steps, index) if each_output else {})
         for index, (text, score) in enumerate(zip(asked.outputs, high.tolist(), strict=True))
     )
+    looked = None if backbone is None else look(asked, inputs, backbone)
     error = sum(float(part.sum()) for part in found) - float(high.sum() - low.sum())
     return Explanation(
-        asked.task, asked.answer, asked.words, float(high.sum()), float(low.sum()), error, steps, columns, outputs
+        asked.task,
+        asked.answer,
+        asked.words,
+        float(high.sum()),
+        float(low.sum()),
+        error,
+        steps,
+        columns,
+        outputs,
+        looked,
     )
 
 
@@ -101,11 +116,12 @@ def _columns(asked: Question, inputs: Inputs, row: Mapping[str, Any], found: Seq
             attribution = attribution.sum(-1)
             run = asked.sample.parts[given.slot]
             assert isinstance(run, Ids)
-            vocabulary, offset = asked.model.vocabularies[given.modality], asked.model.offsets[given.modality]
-            pieces = tuple(piece(vocabulary, number - offset) for number in run.ids)
+            pieces = pieces_of(asked, given.modality, run)
         value = given.value.detach().float().cpu()
-        parts[given.column].append(Part(given.key, value, attribution, pieces))
+        item = sum(part.key == given.key for part in parts[given.column])
+        parts[given.column].append(Part(given.key, value, attribution, pieces, item))
     modality_of, whole = asked.model.plan.tasks[asked.task].modality_of, sum(float(p.abs().sum()) for p in _flat(parts))
+    readers: dict[str, Any] = {**asked.model.vocabularies, **asked.model.processors()}
     return tuple(
         Column(
             name,
@@ -115,9 +131,16 @@ def _columns(asked: Question, inputs: Inputs, row: Mapping[str, Any], found: Seq
             tuple(parts[name]),
             sum(float(part.attribution.abs().sum()) for part in parts[name]) / whole if whole else 0.0,
             worths[index] if worths else None,
+            readers.get(modality_of[name]),
+            _items(asked, inputs, name),
         )
         for index, name in enumerate(names)
     )
+
+
+def _items(asked: Question, inputs: Inputs, name: str) -> tuple[Any, ...]:
+    parts = (asked.sample.parts[slot] for slot, (column, _) in inputs.columns.items() if column == name)
+    return tuple(part.item for part in parts if isinstance(part, Media))
 
 
 def _flat(parts: Mapping[str, Sequence[Part]]) -> list[Tensor]:

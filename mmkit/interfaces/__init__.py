@@ -1,6 +1,7 @@
 """What plugin authors implement: Processor, Encoder, TokenizerAdapter, Backbone, TaskHead. Imports torch."""
 
-from mmkit.interfaces.adapter import SoftAdapter, VocabularyAdapter
+from mmkit.interfaces.adapter import HasPieces, SoftAdapter, VocabularyAdapter
+from mmkit.interfaces.attention import Attended, Attentive
 from mmkit.interfaces.backbone import Backbone, DecodingState
 from mmkit.interfaces.codec import Codec, CodeLayout, Grammar
 from mmkit.interfaces.context import BuildContext, RunContext
@@ -12,6 +13,8 @@ from mmkit.interfaces.scores import Scores
 from mmkit.interfaces.source import Row, RowSource, SourceContext
 
 __all__ = [
+    "Attended",
+    "Attentive",
     "Backbone",
     "Batch",
     "BuildContext",
@@ -25,6 +28,7 @@ __all__ = [
     "Grammar",
     "HasAssets",
     "HasExample",
+    "HasPieces",
     "Item",
     "Loss",
     "Metric",

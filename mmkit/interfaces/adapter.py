@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -55,3 +55,18 @@ class VocabularyAdapter(ABC):
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> Any:
         """The raw value of ids; begin and end ids are ignored."""
+
+
+@runtime_checkable
+class HasPieces(Protocol):
+    """A vocabulary whose texts are what its ids spell, one after another. Answers of it can be held to a JSON Schema."""
+
+    def pieces(self) -> Sequence[bytes | None]:
+        """What each of the ids 0 … size-1 adds to a text, as UTF-8, which may be a part of a character; None of begin, end and
+        others that add nothing. ``decode(ids)`` is the joined pieces of the ids, but for a space at the beginning.
+
+        Called once, after it is fitted.
+
+        Raises:
+            PluginError: its texts are not made so.
+        """

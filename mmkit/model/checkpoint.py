@@ -37,8 +37,10 @@ def save(model: Model, folder: Path) -> Path:
     """Write the model; an older one there is replaced whole, other files in the folder are left alone.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or the model's layers are held in fewer bits.
     """
+    if model.compacted:
+        raise CheckpointError(f"a model with quantize({model.compacted!r}) is not saved; load it anew, and save that")
     return write_folder(folder, FORMAT, lambda staged: write_model(model, staged, folder.resolve()))
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mmkit.interfaces import Backbone, DecodingState, Grammar, VocabularyAdapter
 from mmkit.interfaces.codec import streams_of
+from mmkit.model.constrain import Rule, held
 from mmkit.ragged import Ragged
 
 
@@ -19,6 +20,7 @@ class Decoder:
 
     Args:
         offset: where the vocabulary's ids start in the backbone's table.
+        rules: of every item that is held to a schema; None of one that is not.
         guidance: weight of the prompt, where every prompt is followed, after all of them, by one without columns:
             scores are u + guidance · (c - u) of the log-probabilities with (c) and without (u) them (Ho & Salimans 2022;
             for ids Sanchez et al. 2023, equation 7).
@@ -28,9 +30,15 @@ class Decoder:
     """
 
     def __init__(
-        self, backbone: Backbone, vocabulary: VocabularyAdapter, offset: int, guidance: float | None = None
+        self,
+        backbone: Backbone,
+        vocabulary: VocabularyAdapter,
+        offset: int,
+        guidance: float | None = None,
+        rules: Sequence[Rule | None] = (),
     ) -> None:
         self.backbone, self.vocabulary, self.offset, self.guidance = backbone, vocabulary, offset, guidance
+        self.rules = list(rules)
         self.grammar = vocabulary if isinstance(vocabulary, Grammar) else None
         self.streams = streams_of(vocabulary)
         self.layer = backbone.output_layer()
@@ -99,13 +107,18 @@ class Decoder:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         state = self.backbone.prefill(prompt)
         rows: list[list[int]] = [[] for _ in range(count)]
+        rules = self.rules or [None] * count
         batch, done = list(range(count)), set[int]()
         self.cut = 0
         yield rows
         for _ in range(-(-int(options["max_new_tokens"]) // self.streams) if count else 0):
             logits = self._logits(state, last)
             given = [generators[item] for item in batch]
-            chosen = self._choose(logits, [rows[item] for item in batch], options, given)
+            held_to = [None if item in done else rules[item] for item in batch]
+            chosen = self._choose(held(logits, held_to), [rows[item] for item in batch], options, given)
+            for rule, ids in zip(held_to, chosen, strict=True):
+                if rule is not None:
+                    rule.take(ids[0])
             for item, ids in zip(batch, chosen, strict=True):
                 if ids[0] == self.vocabulary.end_id:
                     done.add(item)

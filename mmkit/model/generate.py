@@ -12,6 +12,7 @@ from mmkit.errors import MmkitError, nearest
 from mmkit.interfaces import Grammar, TaskHead
 from mmkit.interfaces.codec import streams_of
 from mmkit.model.batch import PackedBatch, pack
+from mmkit.model.constrain import check_able, rules_of
 from mmkit.model.decoder import Decoder
 from mmkit.ragged import Ragged, cat
 
@@ -30,6 +31,8 @@ OPTIONS = {
     "guidance": 1.0,
     "seed": 0,
 }
+BESIDE = ("seed", "schema")
+"""Options that may differ from row to row: lists of one for each."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def chosen_options(model: "Model", task: str, options: Mapping[str, Any]) -> dic
     decode, at most its seed.
 
     Raises:
-        MmkitError: an option that is unknown, out of range, or does not fit the others or the task.
+        MmkitError: an option that is unknown, out of range, or does not fit the others or the task. A ``schema`` is compiled later.
     """
     head, name = model.parts.heads[task], model.plan.tasks[task].output_modality
     if not head.autoregressive:
@@ -84,8 +87,8 @@ def chosen_options(model: "Model", task: str, options: Mapping[str, Any]) -> dic
             raise MmkitError(f"task {task!r} takes no options{' but seed' * head.draws}, got: {', '.join(odd)}")
         return dict(options)
     chosen = {**OPTIONS, **{k: v for k, v in head.options().items() if k in OPTIONS}}
-    chosen.update(options)
-    _check({key: value for key, value in chosen.items() if key != "seed"})
+    chosen.update({"schema": None, **options})
+    _check({key: value for key, value in chosen.items() if key not in BESIDE})
     assert name is not None
     vocabulary, guided = model.vocabularies[name], chosen["guidance"] != 1.0
     if chosen["max_new_tokens"] is None:
@@ -99,6 +102,10 @@ def chosen_options(model: "Model", task: str, options: Mapping[str, Any]) -> dic
     if chosen["beams"] > 1 and (guided or streams > 1):
         what = "guidance" if guided else f"{name!r}, which has {streams} ids a step,"
         raise MmkitError(f"beams > 1 and {what} exclude each other; decode with beams: 1")
+    if chosen["schema"] is not None:
+        if chosen["beams"] > 1:
+            raise MmkitError("beams > 1 and schema exclude each other; decode with beams: 1")
+        check_able(vocabulary, name)
     return chosen
 
 
@@ -146,6 +153,7 @@ def prepared(run: "Run", task: str, options: Mapping[str, Any]) -> tuple[Decoder
         model.vocabularies[name],
         model.offsets[name],
         chosen["guidance"] if guided else None,
+        rules_of(model.vocabularies[name], name, chosen["schema"], len(samples)),
     )
     return decoder, prompt, chosen
 
@@ -160,8 +168,8 @@ def _unconditional(run: "Run", node: str, count: int, task: str) -> Ragged:
 
 
 def say_cut(decoder: Decoder, task: str, count: int, options: Mapping[str, Any]) -> None:
-    """Warn of values that are not whole."""
-    if decoder.cut and isinstance(decoder.vocabulary, Grammar):
+    """Warn of values that are not whole, where they promise to be."""
+    if decoder.cut and (isinstance(decoder.vocabulary, Grammar) or any(decoder.rules)):
         warnings.warn(
             f"task {task!r}: {decoder.cut} of {count} outputs reached max_new_tokens = {options['max_new_tokens']} before "
             "they ended and hold what was there by then; raise max_new_tokens",
@@ -184,7 +192,7 @@ def _check(options: Mapping[str, Any]) -> None:
     """Refuse options that are unknown, out of range, or exclude each other."""
     for name, value in options.items():
         if name not in OPTIONS:
-            raise MmkitError(f"unknown decoding option {name!r}: {nearest(name, list(OPTIONS))}")
+            raise MmkitError(f"unknown decoding option {name!r}: {nearest(name, [*OPTIONS, 'schema'])}")
         wanted, legal = _LEGAL[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (legal(value) if number else value is None and OPTIONS[name] is None):

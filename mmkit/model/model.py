@@ -29,6 +29,7 @@ class Model(nn.Module):
 
     Attributes:
         privacy: what a private training has spent, as ``privacy.json`` of the saved model says it; None without one.
+        compacted: how ``quantize`` holds its layers; empty: as they are saved.
     """
 
     def __init__(self, plan: Plan, parts: Parts) -> None:
@@ -44,6 +45,7 @@ class Model(nn.Module):
         self.caches: dict[str, FeatureCache] = {}
         self.lora: list[Lora] = []
         self.privacy: dict[str, Any] | None = None
+        self.compacted = ""
 
     @property
     def device(self) -> torch.device:
@@ -62,7 +64,7 @@ class Model(nn.Module):
         """The processor of every encoded modality."""
         return {name: encoder.processor() for name, encoder in self.parts.encoders.items()}
 
-    def preparer(self, root: Path | None = None) -> Preparer:
+    def preparer(self, root: str | Path | None = None) -> Preparer:
         """Turns rows into samples, in data workers; looks features up in the caches that are on."""
         return Preparer.of(self.plan, self.parts, root, {name: cache.reader for name, cache in self.caches.items()})
 
@@ -92,7 +94,7 @@ class Model(nn.Module):
         self,
         task: str,
         samples: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        root: Path | None = None,
+        root: str | Path | None = None,
         **options: Any,
     ) -> Any:
         """Predict one sample (a mapping of columns) or a list of them.
@@ -118,7 +120,7 @@ class Model(nn.Module):
         return result[0] if one else result
 
     def stream(
-        self, task: str, sample: Mapping[str, Any], root: Path | None = None, **options: Any
+        self, task: str, sample: Mapping[str, Any], root: str | Path | None = None, **options: Any
     ) -> Iterator["Piece"]:
         """Predict one sample and give what is new as soon as it is there: words, half seconds of sound, rows of a picture.
 
@@ -137,6 +139,18 @@ class Model(nn.Module):
         """
         if task not in self.plan.tasks:
             raise MmkitError(f"there is no task {task!r}: {nearest(task, list(self.plan.tasks))}")
+
+    def quantize(self, kind: str) -> "Model":
+        """Hold the linear layers of backbones and encoders in fewer bits, for prediction: ``int8`` or ``nf4``; itself. There is no way
+        back, and such a model is not saved.
+
+        Raises:
+            MmkitError: no such kind, or its library is not installed.
+        """
+        from mmkit.model.compact import compact
+
+        compact(self, kind)
+        return self
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, spec, plugin lock and assets; see ``mmkit.load``."""

@@ -40,14 +40,15 @@ class Preparer:
 
     @classmethod
     def of(
-        cls, plan: Plan, parts: Parts, root: Path | None = None, caches: Mapping[str, FeatureReader] | None = None
+        cls, plan: Plan, parts: Parts, root: str | Path | None = None, caches: Mapping[str, FeatureReader] | None = None
     ) -> "Preparer":
         """From built components, whose weights stay behind; ``caches`` hold features of items by modality."""
         processors = {name: encoder.processor() for name, encoder in parts.encoders.items()}
         adapters = {name: weightless(adapter) for name, adapter in parts.adapters.items()}
         heads = {name: weightless(head) for name, head in parts.heads.items()}
         known = (parts.vocabularies, parts.offsets, adapters, heads)
-        return cls(plan, processors, *known, root, caches=caches or {}, continuous=parts.continuous)
+        place = None if root is None else Path(root)
+        return cls(plan, processors, *known, place, caches=caches or {}, continuous=parts.continuous)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Components travel as bytes: a plugin that is lost in a worker is told there, and does not end the worker."""

@@ -38,7 +38,7 @@ class Piece:
 
 
 def stream(
-    model: "Model", task: str, sample: Mapping[str, Any], root: Path | None = None, **options: Any
+    model: "Model", task: str, sample: Mapping[str, Any], root: str | Path | None = None, **options: Any
 ) -> Iterator[Piece]:
     """The pieces of one prediction; the last one may have an empty value. Options as for ``predict``, without beams.
 

@@ -1,6 +1,8 @@
 """Opening the page: nothing is sent to other hosts, and no file of the machine can be read through it."""
 
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +87,8 @@ def _free(host: str) -> int:
 
 
 def serve_page(model: Model, title: str, host: str, port: int, upload_mib: float, say: Callable[[str], None]) -> None:
-    """Open the page, say its address, and stay until the process is interrupted; uploads are deleted then."""
+    """Open the page, say its address, and stay until Ctrl+C or SIGTERM; uploads are deleted then."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="mmkit-play-") as folder:
         blocks, address = launch(model, title, Path(folder), host, port, upload_mib)
         say(f"{title} is at {address}  (Ctrl+C ends it)")

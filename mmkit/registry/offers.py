@@ -55,8 +55,10 @@ class Renderer:
         plugin: name of the plugin; filled in by discovery.
         media: MIME type of such files, ``image/png``, where a browser can show them: ``mmkit play`` then takes and shows
             values of this kind as pictures or sounds. Empty: files to upload, and what ``html`` says.
-        attribution: import path, an input value and what its elements add to an answer (name of the tensor in the encoder's
-            batch → Float["…"], of the tensor's shape) → HTML, or None where it cannot draw it. Empty: a heat map is drawn.
+        attribution: import path, a column of ``mmkit.Explanation`` and one of its parts (``part.key`` is the name of a tensor
+            in the encoder's batch, ``features`` for rows of the encoder, or ``rollout`` and ``relevance`` for attention to
+            them; ``part.attribution`` its numbers) → a figure of Matplotlib, or HTML, which stands in pages alone, or None
+            where it cannot draw it. Empty: a heat map is drawn.
     """
 
     name: str

@@ -17,7 +17,7 @@ from mmkit.serve.refusal import Refusal, bad, body_of
 from mmkit.serve.service import Service
 from mmkit.serve.tasks import finish, usage
 
-JSON_OBJECT = "json_object"
+JSON_OBJECT, JSON_SCHEMA = "json_object", "json_schema"
 
 
 def add(app: FastAPI, service: Service) -> None:
@@ -28,7 +28,7 @@ def add(app: FastAPI, service: Service) -> None:
         chat.refuse_what_cannot_be_had()
         parts, system = parts_of(chat, service.settings.max_parts)
         task, filled = chosen(service.choice, chat.model, parts, system)
-        _check_format(chat, task)
+        options = {**chat.options(), "schema": _schema(chat, task)}
         count = chat.n or 1
         if count > service.settings.max_choices:
             raise bad("invalid_option", f"n is {count}; at most {service.settings.max_choices} is taken", "n")
@@ -36,8 +36,8 @@ def add(app: FastAPI, service: Service) -> None:
         if chat.stream:
             if count > 1:
                 raise bad("unsupported", "n above 1 cannot be streamed", "n")
-            return await _streamed(request, service, chat, task, row)
-        answered = await service.ask(request, task, row, chat.options(), count)
+            return await _streamed(request, service, chat, task, row, options)
+        answered = await service.ask(request, task, row, options, count)
         choices = [await _choice(service, task, index, made) for index, made in enumerate(answered.made)]
         return {
             **_head(request, chat, "chat.completion"),
@@ -55,21 +55,28 @@ def _head(request: Request, chat: Chat, kind: str) -> dict[str, Any]:
     }
 
 
-def _check_format(chat: Chat, task: Offered) -> None:
-    """JSON is promised only where it is certain.
+def _schema(chat: Chat, task: Offered) -> dict[str, Any] | None:
+    """What the answer is held to. JSON is promised only where it is certain.
 
     Raises:
         Refusal: a form that the task does not give.
     """
-    kind = (chat.response_format or {"type": "text"}).get("type")
+    form = chat.response_format or {"type": "text"}
+    kind = form.get("type")
     if kind == "text" or (kind == JSON_OBJECT and task.schema.get("type") == "object"):
-        return
-    if kind == JSON_OBJECT:
-        message = f"task {task.name!r} writes {task.gives or 'values'} freely, and JSON cannot be promised"
-    elif kind == "json_schema":
-        message = "no task can be held to a schema of the request; /v1/tasks has those of each task's own answers"
+        return None
+    if kind not in (JSON_OBJECT, JSON_SCHEMA):
+        message = f"response_format.type is text, {JSON_OBJECT} or {JSON_SCHEMA}"
+    elif not task.spells:
+        message = f"task {task.name!r} cannot be held to {kind}: it writes no text by a vocabulary, and answers in its own form"
+    elif kind == JSON_OBJECT:
+        return {"type": "object"}
     else:
-        message = "response_format.type is text or json_object"
+        about = form.get(JSON_SCHEMA)
+        schema = about.get("schema") if isinstance(about, dict) else None
+        if isinstance(schema, dict):
+            return schema
+        message = f"response_format.{JSON_SCHEMA}.schema: a JSON Schema, an object, is needed"
     raise bad("unsupported_response_format", message, "response_format")
 
 
@@ -95,11 +102,13 @@ async def told(service: Service, task: Offered, value: Any) -> tuple[str, list[d
     return " ".join(texts), parts
 
 
-async def _streamed(request: Request, service: Service, chat: Chat, task: Offered, row: dict[str, Any]) -> Response:
+async def _streamed(
+    request: Request, service: Service, chat: Chat, task: Offered, row: dict[str, Any], options: dict[str, Any]
+) -> Response:
     if task.generates:
-        tokens, pieces = await service.stream(request, task, row, chat.options())
+        tokens, pieces = await service.stream(request, task, row, options)
     else:
-        answered = await service.ask(request, task, row, chat.options())
+        answered = await service.ask(request, task, row, options)
         tokens, pieces = answered.tokens, _once(answered.made[0])
     events = _events(request, service, chat, task, tokens, pieces)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

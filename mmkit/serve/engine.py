@@ -77,6 +77,8 @@ class Engine:
 
     def _begin(self, job: Job) -> None:
         options = dict(job.options) | ({} if job.seed is None else {"seed": job.seed})
+        if job.schema is not None:
+            options["schema"] = job.schema
         self.streams.append(Stream(job, stream_prepared(self.model, job.sample, options)))
 
     def _advance(self) -> None:
@@ -131,6 +133,8 @@ class Engine:
         options: Mapping[str, Any] = first.options
         if first.seed is not None:
             options = {**options, "seed": [job.seed for job in jobs]}
+        if any(job.schema is not None for job in jobs):
+            options = {**options, "schema": [job.schema for job in jobs]}
         made: list[Made] = made_batch(model, first.sample.task, batch, **options)
         return list(made)
 

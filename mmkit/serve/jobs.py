@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmkit.model.batch import Ids, Sample
+from mmkit.model.constrain import Schema
 
 
 @dataclass
@@ -15,7 +16,7 @@ class Job:
     """One sample to be predicted, or streamed.
 
     Attributes:
-        options: without the seed. embed: place of the node whose embedding is wanted, in place of a prediction.
+        options: without what may differ in a batch: the seed, and the schema that the answer is held to. embed: place of the node whose embedding is wanted, in place of a prediction.
         tokens: of its input. loop: where its answers are awaited; ``answers`` has one, or the pieces of a stream and then None.
     """
 
@@ -23,6 +24,7 @@ class Job:
     options: Mapping[str, Any]
     seed: int | None
     loop: asyncio.AbstractEventLoop
+    schema: Schema | None = None
     streamed: bool = False
     embed: int | None = None
     answers: "asyncio.Queue[Any]" = field(default_factory=asyncio.Queue)

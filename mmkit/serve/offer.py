@@ -57,6 +57,11 @@ class Offered:
         return listed(column.kind or column.modality for column in self.columns) or "nothing"
 
     @property
+    def spells(self) -> bool:
+        """Whether its answers are texts that can be held to a schema, as far as the vocabulary can."""
+        return self.gives == TEXT and self.generates
+
+    @property
     def writes_text(self) -> bool:
         """Whether text comes out, alone or with other values in it."""
         return self.gives == TEXT or (self.generates and not self.gives)
@@ -95,6 +100,8 @@ def _offered(model: Model, name: str) -> Offered:
     gives = ""
     if planned.by_adapter and not planned.written and planned.output_modality in model.plan.modalities:
         gives = model.plan.modalities[planned.output_modality].kind
+    if gives == TEXT and head.autoregressive:
+        known = (*known, "schema")
     embeds = _embeds(columns, planned.reads, head)
     schema = dict(head.answer_schema())
     return Offered(name, columns, gives, head.autoregressive, head.draws, known, schema, embeds)

@@ -37,6 +37,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
         "Beam scores are divided by length to this power.",
     ),
     "guidance": (Guidance, "Above 1 follows the columns more closely."),
+    "schema": (dict[str, Any], "JSON Schema that the answer, a JSON text, is held to."),
     "seed": (Seed, "Equal seeds give equal answers; default: any."),
 }
 _FILE: dict[str, Any] = {
@@ -87,7 +88,8 @@ def options_of(task: Offered, settings: Settings) -> type[BaseModel]:
         kind, about = _OPTIONS[name]
         most = {"max_new_tokens": settings.max_new_tokens, "beams": settings.max_beams}.get(name)
         kind = kind if most is None else Annotated[int, Field(gt=0, le=most)]
-        known[name] = (kind | None, Field(None, description=about))
+        field = f"{name}_" if hasattr(BaseModel, name) else name
+        known[field] = (kind | None, Field(None, alias=name, description=about))
     return create_model(f"{_stem(task.name)}Options", __base__=Strict, **known)
 
 

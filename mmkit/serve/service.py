@@ -14,12 +14,14 @@ from starlette.requests import Request
 
 from mmkit.errors import MmkitError, SampleError
 from mmkit.model.batch import Sample
-from mmkit.model.generate import Made, chosen_options
+from mmkit.model.constrain import Schema
+from mmkit.model.generate import BESIDE, Made, chosen_options
 from mmkit.model.model import Model
 from mmkit.model.rendering import with_files
 from mmkit.model.streaming import Piece
 from mmkit.serve.engine import Engine, said
 from mmkit.serve.features import remember
+from mmkit.serve.held import Held
 from mmkit.serve.jobs import Job, tokens_of
 from mmkit.serve.media import Media, to_data_uri
 from mmkit.serve.meters import Meters
@@ -58,6 +60,7 @@ class Service:
         self.meters.follow(self.engine.waiting)
         self.preparing = Preparing(model, settings)
         self.fetching = ThreadPoolExecutor(4, "mmkit-fetch")
+        self.held = Held(model)
         self.media = Media(settings, self.fetching)
 
     def start(self) -> None:
@@ -68,20 +71,22 @@ class Service:
         """Answer what waits, then end."""
         await asyncio.to_thread(self.engine.stop, self.settings.drain_seconds)
         self.preparing.stop()
+        self.held.stop()
         self.fetching.shutdown(wait=False, cancel_futures=True)
 
     def options(self, task: Offered, given: Mapping[str, Any], streamed: bool = False) -> tuple[dict[str, Any], bool]:
-        """Decoding options of a request without its seed, and whether its answer is drawn.
+        """Decoding options of a request without its seed and its schema, and whether its answer is drawn.
 
         Raises:
             Refusal: an option that the task does not take, or that does not fit the others.
         """
-        options = {name: value for name, value in given.items() if value is not None and name != "seed"}
+        options = {name: value for name, value in given.items() if value is not None and name not in BESIDE}
+        schema = {} if given.get("schema") is None else {"schema": given["schema"]}
         for name, most in (("max_new_tokens", self.settings.max_new_tokens), ("beams", self.settings.max_beams)):
             if isinstance(options.get(name), int) and options[name] > most:
                 raise bad("invalid_option", f"{name} is {options[name]}; at most {most} is taken", name)
         try:
-            chosen = chosen_options(self.model, task.name, options)
+            chosen = chosen_options(self.model, task.name, {**options, **schema})
         except MmkitError as error:
             raise bad("invalid_option", str(error)) from None
         if streamed and chosen.get("beams", 1) > 1:
@@ -103,8 +108,9 @@ class Service:
         try:
             async with _deadline(request):
                 sample = await unless_gone(request, self.preparing.sample(task.name, row))
+                schema = await unless_gone(request, self.held.schema(task, given.get("schema")))
                 for index in range(count):
-                    jobs.append(self._job(sample, options, None if seed is None else seed + index))
+                    jobs.append(self._job(sample, options, None if seed is None else seed + index, schema))
                 made = await unless_gone(request, self._answers(jobs))
             self._count(task, tokens_of(sample), made)
             return Answered(made, tokens_of(sample))
@@ -146,7 +152,8 @@ class Service:
         request.scope["mmkit"]["ends"].append(lambda: self._end(jobs, 1))
         async with _deadline(request):
             sample = await unless_gone(request, self.preparing.sample(task.name, row))
-        jobs.append(self._job(sample, options, _seed(given) if drawn else None, streamed=True))
+            schema = await unless_gone(request, self.held.schema(task, given.get("schema")))
+        jobs.append(self._job(sample, options, _seed(given) if drawn else None, schema, streamed=True))
         return tokens_of(sample), self._pieces(request, task, jobs[0])
 
     async def _pieces(self, request: Request, task: Offered, job: Job) -> AsyncIterator[Piece]:
@@ -173,10 +180,11 @@ class Service:
         sample: Sample,
         options: Mapping[str, Any],
         seed: int | None,
+        schema: Schema | None = None,
         streamed: bool = False,
         embed: int | None = None,
     ) -> Job:
-        job = Job(sample, options, seed, asyncio.get_running_loop(), streamed, embed)
+        job = Job(sample, options, seed, asyncio.get_running_loop(), schema, streamed, embed)
         self.engine.waiting.put(job)
         return job
 

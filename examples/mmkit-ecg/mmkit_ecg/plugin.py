@@ -1,6 +1,6 @@
 """What this plugin offers. Imports no torch."""
 
-from mmkit import Component, hookimpl
+from mmkit import Component, Renderer, hookimpl
 
 
 @hookimpl
@@ -17,3 +17,10 @@ def mmkit_components() -> list[Component]:
             cases="mmkit_ecg.cases:ecg",
         )
     ]
+
+
+@hookimpl
+def mmkit_renderers() -> list[Renderer]:
+    """How recordings are drawn, and what in them made an answer."""
+    made = "mmkit_ecg.drawing"
+    return [Renderer("ecg", f"{made}:takes", f"{made}:html", f"{made}:file", attribution=f"{made}:attribution")]

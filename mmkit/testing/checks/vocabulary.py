@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.errors import SampleError
-from mmkit.interfaces import Fittable, Grammar, HasAssets
+from mmkit.interfaces import Fittable, Grammar, HasAssets, HasPieces
 from mmkit.testing.check import NotApplicable, check, require
 from mmkit.testing.subject import Subject, VocabularySubject, WrittenSubject
 from mmkit.testing.worker import elsewhere, ids
@@ -123,6 +123,23 @@ def grammar_fits_its_values(subject: Subject) -> None:
     draw = random.Random(0)
     for _ in range(3):
         made.decode(_walk(made, draw))
+
+
+@check("silver", _VOCABULARY, "let pieces() give for each id what decode writes for it, as bytes")
+def pieces_spell_texts(subject: Subject) -> None:
+    """The pieces of its ids, joined, are the text that decode gives, but for a space at the beginning."""
+    made: Any = subject.built
+    says = isinstance(made, HasPieces)
+    if not says:
+        raise NotApplicable("it does not say what its ids spell")
+    pieces = list(made.pieces())
+    require(len(pieces) == made.size, f"{len(pieces)} pieces for {made.size} ids")
+    for i in (made.begin_id, made.end_id):
+        require(pieces[i] is None, f"id {i} begins or ends a text and spells {pieces[i]!r}")
+    for item in subject.outputs().split():
+        ids = [i for i in item.tolist() if pieces[i] is not None]
+        got, wanted = b"".join(pieces[i] or b"" for i in ids).decode("utf-8", "replace"), made.decode(ids)
+        require(got in (wanted, f" {wanted}"), f"{short(wanted)} is spelt {short(got)}")
 
 
 def _walk(made: Any, draw: random.Random) -> list[int]:

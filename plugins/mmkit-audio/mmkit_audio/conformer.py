@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmkit import Batch, BuildContext, Encoder, Processor, Ragged
+from mmkit import Batch, BuildContext, Encoder, Padded, Processor, Ragged
 from mmkit_audio.decode import Limits
 from mmkit_audio.log_mel import mel_of, waves_of
 from mmkit_audio.mel import LogMel
-from mmkit_audio.packed_conformer import Layout, PackedConformerLayer, shortened
+from mmkit_audio.packed_conformer import Layout, PackedConformerLayer, PaddedLayout, shortened, shortened_padded
 from mmkit_audio.processor import AudioProcessor, Reading
 from mmkit_audio.spec_augment import CHANCES, mask_bands, shift_bands
 from mmkit_audio.torchaudio_models import conformer_class
@@ -22,8 +22,13 @@ from mmkit_audio.torchaudio_models import conformer_class
 @lru_cache(maxsize=64)
 def sinusoids(rows: int, dim: int) -> Float[Tensor, "rows dim"]:
     """Positions as sines and cosines of wavelengths from 2π to 10000 · 2π (Vaswani et al. 2017, section 3.5)."""
+    return sinusoids_at(torch.arange(rows), dim)
+
+
+def sinusoids_at(places: Int[Tensor, " rows"], dim: int) -> Float[Tensor, "rows dim"]:
+    """Of these places."""
     rates = torch.exp(torch.arange(0, dim, 2) * (-math.log(10_000.0) / dim))
-    angles = torch.arange(rows)[:, None] * rates[None]
+    angles = places[:, None] * rates[None]
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim]
 
 
@@ -73,6 +78,8 @@ class ConformerEncoder(Encoder):
             chances = batch["chances"]
             assert isinstance(chances, Tensor)
             frames = self._augmented(frames, chances)
+        if isinstance(frames, Padded):
+            return self._padded(frames)
         hidden, lengths = shortened(frames.to(dtype=self.input_norm.weight.dtype), self.shorten)
         hidden = self.input_norm(hidden)
         rows = Ragged(hidden, lengths)
@@ -88,6 +95,21 @@ class ConformerEncoder(Encoder):
         if self.features == "tokens":
             return rows
         return Ragged(torch.stack([clip.mean(0) for clip in rows.split()]), torch.ones_like(lengths))
+
+    def _padded(self, frames: Padded) -> Padded:
+        """As ``forward``, in an exported graph."""
+        rows = shortened_padded(frames, self.shorten)
+        hidden = self.input_norm(rows.values)
+        if self.positions:
+            hidden = hidden + sinusoids_at(torch.arange(rows.longest, device=hidden.device), hidden.shape[2])
+        layout = PaddedLayout(rows.mask)
+        for layer in self.conformer.conformer_layers:
+            hidden = layer(hidden, layout)
+        rows = rows.replace(hidden)
+        if self.features == "tokens":
+            return rows
+        sums = torch.where(rows.mask[..., None], hidden, 0.0).sum(1)
+        return rows.equal((sums / rows.lengths[:, None])[:, None])
 
     def _augmented(self, frames: Ragged, chances: Float[Tensor, "items chances"]) -> Ragged:
         """The spectrograms, changed by the random numbers that each clip brings along."""

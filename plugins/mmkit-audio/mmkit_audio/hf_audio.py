@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from mmkit import Batch, BuildContext, Encoder, PluginError, Processor, Ragged
+from mmkit import Batch, BuildContext, Encoder, Padded, PluginError, Processor, Ragged
 from mmkit_audio.decode import Limits
 from mmkit_audio.hf_files import empty_model, load_config, load_model, preprocessor_settings
 from mmkit_audio.lengths import Lengths
@@ -53,6 +53,10 @@ class HfAudio(Encoder):
     def forward(self, batch: Batch) -> Ragged:
         """Float["rows feature_dim"]; rows of silence that was only filled in are left out."""
         waves = waves_of(batch)
+        if isinstance(waves, Padded):
+            return self._padded(waves)
+        if torch.compiler.is_exporting():
+            return self._padded(Padded(waves.values[None], None))
         chunk = self.prepared.lengths.chunk
         pieces = [(n, piece) for n, wave in enumerate(waves.split()) for piece in wave.split(chunk or wave.shape[0])]
         rows = [self.prepared.lengths(piece.shape[0]) for _, piece in pieces]
@@ -70,6 +74,22 @@ class HfAudio(Encoder):
         for (owner, _), count in zip(pieces, rows, strict=True):
             lengths[owner] += count
         return Ragged(torch.cat([features[index] for index in range(len(pieces))]), lengths)
+
+    def _padded(self, waves: Padded) -> Padded:
+        """As ``forward``, in an exported graph, of waves of up to one piece.
+
+        Raises:
+            TypeError: clips may have several lengths, and only those of one go through the model together; ``split`` says so.
+        """
+        lengths, samples = self.prepared.lengths, waves.longest
+        whole = self.window > 0 and self.window == lengths.chunk
+        if not whole and not waves.full:
+            waves.split()
+        size = samples
+        if self.window:
+            size = self.window if whole else (samples + self.window - 1) // self.window * self.window
+        given = self.encode(nn.functional.pad(waves.to_padded()[0], (0, size - samples)))
+        return Padded(given, None if not self.window else lengths.padded(waves.lengths))
 
     def _filled(self, samples: int) -> int:
         return -(-samples // self.window) * self.window if self.window else samples
@@ -94,7 +114,7 @@ class WhisperAudio(HfAudio):
     def encode(self, waves: Float[Tensor, "items samples"]) -> Float[Tensor, "items rows feature_dim"]:
         """``WhisperEncoder.forward`` without its check of the length; two frames of 10 ms a row."""
         model, items = self.model, waves.shape[0]
-        mel = self.mel(Ragged(waves.flatten(), torch.full((items,), waves.shape[1], dtype=torch.int64)))
+        mel = self.mel(Ragged.equal(waves))
         frames = mel.values.reshape(items, -1, self.mel.n_mels).transpose(1, 2).to(model.conv1.weight.dtype)
         hidden = nn.functional.gelu(model.conv2(nn.functional.gelu(model.conv1(frames)))).transpose(1, 2)
         hidden = hidden + model.embed_positions.weight[: hidden.shape[1]]

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -35,6 +39,16 @@ class Lengths:
         for kernel, stride in self.convolutions:
             rows = (rows - kernel) // stride + 1
         return max(1, -(-rows // self.stride))
+
+    def padded(self, samples: Int[Tensor, " items"]) -> Int[Tensor, " items"]:
+        """As ``__call__``, of waves of one piece in an exported graph."""
+        if self.pooled:
+            return torch.ones_like(samples)
+        rows = (torch.full_like(samples, self.chunk) if self.filled else samples) // self.hop
+        rows = rows.clamp(min=1)
+        for kernel, stride in self.convolutions:
+            rows = (rows - kernel) // stride + 1
+        return ((rows + self.stride - 1) // self.stride).clamp(min=1)
 
     @property
     def least(self) -> int:

@@ -3,8 +3,10 @@
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from mmkit import Batch, BuildContext, Encoder, Processor, Ragged
+from mmkit import Batch, BuildContext, Encoder, Padded, Processor, Ragged
 from mmkit_audio.decode import Limits
 from mmkit_audio.lengths import Lengths
 from mmkit_audio.mel import LogMel
@@ -48,13 +50,25 @@ class LogMelEncoder(Encoder):
         frames = self.mel(waves_of(batch))
         if self.features == "tokens":
             return frames
+        if isinstance(frames, Padded):
+            return frames.equal(_moments(frames)[:, None])
         rows = [torch.cat([clip.mean(0), clip.std(0, correction=0)]) for clip in frames.split()]
         return Ragged(torch.stack(rows), torch.ones(len(rows), dtype=torch.int64))
+
+
+def _moments(frames: Padded) -> Float[Tensor, "items two_n_mels"]:
+    """Mean and standard deviation of each clip, in an exported graph."""
+    mask, counts = frames.mask[..., None], frames.lengths[:, None]
+    mean = torch.where(mask, frames.values, 0.0).sum(1) / counts
+    spread = torch.where(mask, frames.values - mean[:, None], 0.0).square().sum(1) / counts
+    return torch.cat([mean, spread.sqrt()], dim=1)
 
 
 def waves_of(batch: Batch) -> Ragged:
     """The clips of a collated batch."""
     wave, lengths = batch["wave"], batch["wave_lengths"]
+    if isinstance(wave, Padded):
+        return wave
     assert isinstance(wave, torch.Tensor)
     assert isinstance(lengths, torch.Tensor)
     return Ragged(wave, lengths)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import Ragged
+from mmkit import Padded, Ragged
 
 _ALIKE = 1.25
 """Lengths of clips that attend together differ by less than this factor."""
@@ -78,6 +78,13 @@ class Layout:
         return cls(places(starts, lengths).to(device), length, tuple(groups), back.to(device))
 
 
+@dataclass(frozen=True)
+class PaddedLayout:
+    """What all layers need to know of a batch in an exported graph: which frames count."""
+
+    mask: Bool[Tensor, "items longest"]
+
+
 def _grouped(sizes: Sequence[int]) -> list[list[int]]:
     """Clips from the shortest to the longest, in groups of nearly one length."""
     groups: list[list[int]] = []
@@ -106,7 +113,7 @@ class PackedConformerLayer(nn.Module):
         """Frames to either side that the convolution sees."""
         return int(self.conv_module.sequential[2].padding[0])
 
-    def forward(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:
+    def forward(self, x: Float[Tensor, "*total dim"], layout: Layout | PaddedLayout) -> Float[Tensor, "*total dim"]:
         """Half a feed-forward, attention within each clip, convolution, half a feed-forward."""
         x = x + 0.5 * self.ffn1(x)
         x = x + self.self_attn_dropout(self._attention(self.self_attn_layer_norm(x), layout))
@@ -114,10 +121,23 @@ class PackedConformerLayer(nn.Module):
         x = x + 0.5 * self.ffn2(x)
         return self.final_layer_norm(x)
 
-    def _attention(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:
+    def _attention(self, x: Float[Tensor, "*total dim"], layout: Layout | PaddedLayout) -> Float[Tensor, "*total dim"]:
         attention = self.self_attn
         mixed = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+        if isinstance(layout, PaddedLayout):
+            return attention.out_proj(self._heads(mixed, layout.mask))
         return attention.out_proj(self._groups(mixed, layout, attention.dropout if self.training else 0.0))
+
+    def _heads(
+        self, mixed: Float[Tensor, "items longest three_dim"], mask: Bool[Tensor, "items longest"]
+    ) -> Float[Tensor, "items longest dim"]:
+        """Attention within each clip, in an exported graph; a frame that does not count sees itself alone."""
+        query, key, value = (
+            part.unflatten(2, (self.self_attn.num_heads, -1)).transpose(1, 2) for part in mixed.chunk(3, dim=2)
+        )
+        seen = mask[:, None, None] | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        heads = functional.scaled_dot_product_attention(query, key, value, seen)
+        return heads.transpose(1, 2).flatten(2)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _groups(
@@ -134,13 +154,30 @@ class PackedConformerLayer(nn.Module):
             rows.append(joined if group.real is None else joined.index_select(0, group.rows))
         return torch.cat(rows).index_select(0, layout.order)
 
-    def _convolution(self, x: Float[Tensor, "total dim"], layout: Layout) -> Float[Tensor, "total dim"]:
+    def _convolution(
+        self, x: Float[Tensor, "*total dim"], layout: Layout | PaddedLayout
+    ) -> Float[Tensor, "*total dim"]:
         widen, _, depthwise, norm, activation, narrow, dropout = self.conv_module.sequential
         x = functional.glu(functional.linear(x, widen.weight.squeeze(-1), widen.bias))
+        if isinstance(layout, PaddedLayout):
+            x = depthwise(torch.where(layout.mask[..., None], x, 0.0).mT)
+            x = activation(norm(x)).mT
+            return dropout(functional.linear(x, narrow.weight.squeeze(-1), narrow.bias))
         spread = x.new_zeros(layout.length, x.shape[1]).index_copy(0, layout.places, x)
         x = depthwise(spread.T[None])[0].T.index_select(0, layout.places)
         x = activation(norm(x))
         return dropout(functional.linear(x, narrow.weight.squeeze(-1), narrow.bias))
+
+
+def shortened_padded(frames: Padded, convolutions: nn.ModuleList) -> Padded:
+    """As ``shortened``, in an exported graph."""
+    rows = frames
+    for convolution in convolutions:
+        if isinstance(convolution, nn.Conv1d):
+            stride = convolution.stride[0]
+            x = functional.gelu(convolution(rows.to_padded()[0].mT)).mT
+            rows = Padded(x, (rows.lengths + stride - 1) // stride)
+    return rows
 
 
 def shortened(frames: Ragged, convolutions: nn.ModuleList) -> tuple[Float[Tensor, "rows dim"], Int[Tensor, " items"]]:

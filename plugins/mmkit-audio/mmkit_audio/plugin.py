@@ -97,7 +97,8 @@ def mmkit_report_sections() -> list[ReportSection]:
 def mmkit_renderers() -> list[Renderer]:
     """What the model said."""
     made = "mmkit_audio.render"
-    return [Renderer("audio", f"{made}:takes", f"{made}:html", f"{made}:file", media="audio/wav")]
+    drawn = "mmkit_audio.attribution:draw"
+    return [Renderer("audio", f"{made}:takes", f"{made}:html", f"{made}:file", media="audio/wav", attribution=drawn)]
 
 
 @hookimpl

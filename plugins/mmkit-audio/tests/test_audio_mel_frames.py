@@ -52,6 +52,15 @@ def test_nothing_there_is_no_sound() -> None:
     assert made.decode(torch.full((made.length, made.dim), -1.0))["array"].tolist() == []
 
 
+def test_a_number_that_is_wrong_does_not_cut_a_sound_and_noise_is_not_louder_than_full_scale() -> None:
+    made = adapter(max_seconds=1.0)
+    vectors = made.encode(tone(0.6))
+    vectors[20, -1], vectors[80, -1] = -0.9, 0.9
+    assert len(made.decode(vectors)["array"]) == 60 * 160
+    vectors[:, :-1] = 1.75
+    assert 0.99 < np.abs(made.decode(vectors)["array"]).max() <= 1.0
+
+
 def test_a_longer_sound_is_refused() -> None:
     with pytest.raises(mmkit.SampleError, match=r"1\.5 s"):
         adapter(max_seconds=1.0).encode(tone(1.5))

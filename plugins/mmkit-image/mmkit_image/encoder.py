@@ -52,7 +52,7 @@ class ImageEncoder(Encoder):
             assert isinstance(chances, Tensor)
             pixels = self.augmented(pixels, chances)
         rows = self.rows(pixels.to(next(self.parameters()).dtype))
-        return Ragged.sized(rows.flatten(0, 1), [rows.shape[1]] * rows.shape[0])
+        return Ragged.equal(rows)
 
 
 @dataclass(frozen=True)

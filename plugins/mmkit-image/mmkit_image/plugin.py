@@ -95,7 +95,8 @@ def mmkit_report_sections() -> list[ReportSection]:
 def mmkit_renderers() -> list[Renderer]:
     """What the model drew."""
     made = "mmkit_image.render"
-    return [Renderer("image", f"{made}:takes", f"{made}:html", f"{made}:file", media="image/png")]
+    drawn = "mmkit_image.attribution:draw"
+    return [Renderer("image", f"{made}:takes", f"{made}:html", f"{made}:file", media="image/png", attribution=drawn)]
 
 
 @hookimpl

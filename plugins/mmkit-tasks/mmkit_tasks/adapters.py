@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from mmkit import BuildContext, Ragged, SoftAdapter
+from mmkit import BuildContext, Padded, Ragged, SoftAdapter
 from mmkit_tasks.pooling import attend_items, pool_items
 from mmkit_tasks.positions import Positions, make_positions
 
@@ -50,6 +51,8 @@ class Stack(SoftAdapter):
 
     def forward(self, features: Ragged) -> Ragged:
         """Float["total in_dim"] → Float["groups out_dim"]; the last group of an item is filled up with zeros."""
+        if isinstance(features, Padded):
+            return self._padded(features)
         sizes = [self.num_tokens(size) for size in features.sizes]
         tokens = torch.tensor(sizes, dtype=torch.int64)
         starts = (tokens.cumsum(0) - tokens) * self.factor
@@ -59,6 +62,12 @@ class Stack(SoftAdapter):
         grouped = features.values.new_zeros(sum(sizes) * self.factor, features.values.shape[1])
         grouped = grouped.index_copy(0, index, features.values).reshape(sum(sizes), -1)
         return Ragged.sized(self.network(grouped), sizes)
+
+    def _padded(self, features: Padded) -> Padded:
+        """As ``forward``, in an exported graph."""
+        rows = functional.pad(features.to_padded()[0], (0, 0, 0, -features.longest % self.factor))
+        grouped = self.network(rows.unflatten(1, (-1, self.factor)).flatten(2))
+        return Padded(grouped, None if features.full else (features.lengths + self.factor - 1) // self.factor)
 
 
 class Pool(SoftAdapter):
@@ -77,10 +86,10 @@ class Pool(SoftAdapter):
     def forward(self, features: Ragged) -> Ragged:
         """Float["total in_dim"] → Float["items out_dim"]; an empty item is pooled to zeros."""
         if self.score is not None:
-            pooled = attend_items(features, self.score(features.values)[:, 0])
+            pooled = attend_items(features, self.score(features.values)[..., 0])
         else:
             pooled = pool_items(features, self.how)
-        return Ragged.sized(self.project(pooled), [1] * len(features))
+        return features.equal(self.project(pooled)[:, None])
 
 
 def build_linear(

@@ -101,13 +101,14 @@ class Classify(TaskHead):
 
     def predict(self, features: Sequence[Ragged]) -> list[Any]:
         """``{"label" | "labels": …, "probabilities": {label: probability}}`` of each sample."""
-        logits = self._logits(features)
+        probabilities = self._probabilities(self._logits(features))
+        return [self._prediction(row) for row in probabilities.cpu().tolist()]
+
+    def _probabilities(self, logits: Float[Tensor, "items outputs"]) -> Float[Tensor, "items labels"]:
         if self.kind == "binary":
             yes = logits[:, 0].sigmoid()
-            probabilities = torch.stack([1 - yes, yes], dim=1)
-        else:
-            probabilities = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
-        return [self._prediction(row) for row in probabilities.cpu().tolist()]
+            return torch.stack([1 - yes, yes], dim=1)
+        return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
 
     def asked(self, target: Any) -> tuple[str, list[int]]:
         """Of one label its place; of a prediction with several labels, all of their places.
@@ -136,8 +137,10 @@ class Classify(TaskHead):
         return logits[:, wanted[0]] - logits[:, others].logsumexp(-1) if others else logits[:, wanted[0]]
 
     def outputs(self, features: Sequence[Ragged]) -> dict[str, Tensor | Ragged]:
-        """``logits``: Float["items outputs"], one a label; of ``binary`` one for the second label."""
-        return {"logits": self._logits(features)}
+        """``logits``: Float["items outputs"], one a label; of ``binary`` one for the second label. ``probabilities``:
+        Float["items labels"]."""
+        logits = self._logits(features)
+        return {"logits": logits, "probabilities": self._probabilities(logits)}
 
     def _prediction(self, row: list[float]) -> dict[str, Any]:
         labels = self.labels

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import BuildContext, Loss, Metric, PluginError, Ragged, SampleError, TaskHead
+from mmkit import BuildContext, Loss, Metric, Padded, PluginError, Ragged, SampleError, TaskHead
 from mmkit_tasks.pooling import pool_items
 from mmkit_tasks.retrieval import Recall
 
@@ -58,7 +58,7 @@ class Contrastive(TaskHead):
             SampleError: a sample lacks one of the two.
         """
         for place, node in zip(("first", "second"), features, strict=True):
-            for index, size in enumerate(node.sizes):
+            for index, size in enumerate(() if isinstance(node, Padded) else node.sizes):
                 if size == 0:
                     raise SampleError(
                         f"head 'contrastive': sample {index} of its batch has no features from the {place} node of "
@@ -101,7 +101,7 @@ class Contrastive(TaskHead):
         Raises:
             SampleError: an item is empty.
         """
-        if 0 in features.sizes:
+        if not isinstance(features, Padded) and 0 in features.sizes:
             raise SampleError("there is nothing to embed: the value gives no features")
         project = (self.project_a, self.project_b)[place]
         return functional.normalize(project(self.dropout(pool_items(features, self.how))).float(), dim=-1)

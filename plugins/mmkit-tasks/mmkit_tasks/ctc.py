@@ -9,7 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from mmkit import BuildContext, Loss, Metric, PluginError, Ragged, SampleError, TaskHead, VocabularyAdapter
+from mmkit import (
+    BuildContext,
+    Loss,
+    Metric,
+    Padded,
+    PluginError,
+    Ragged,
+    SampleError,
+    TaskHead,
+    VocabularyAdapter,
+    padded_recurrent,
+)
 from mmkit_tasks.ctc_decode import greedy, prefix_beam
 from mmkit_tasks.metrics import text_metrics
 
@@ -25,6 +36,8 @@ class Recurrent(nn.Module):
 
     def forward(self, rows: Ragged) -> Ragged:
         """Float["total in_dim"] → Float["total 2*dim"]."""
+        if isinstance(rows, Padded):
+            return padded_recurrent(self.rnn, rows)
         padded, _ = rows.to_padded()
         if padded.shape[1] == 0:
             padded = rows.values.new_zeros(len(rows), 1, rows.values.shape[1])

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmkit import Ragged
+from mmkit import Padded, Ragged
 
 
 def pool_items(features: Ragged, how: str) -> Float[Tensor, "items dim"]:
@@ -14,6 +14,8 @@ def pool_items(features: Ragged, how: str) -> Float[Tensor, "items dim"]:
 
     The mean is taken in float32, whatever the type of the features.
     """
+    if isinstance(features, Padded):
+        return _pool_padded(features, how)
     items, dim = len(features), features.values.shape[1]
     values = features.values
     if how == "mean":
@@ -31,6 +33,8 @@ def pool_items(features: Ragged, how: str) -> Float[Tensor, "items dim"]:
 
 def attend_items(features: Ragged, scores: Float[Tensor, " total"]) -> Float[Tensor, "items dim"]:
     """Sum of each item's rows weighted by the softmax of their scores over the item; empty items give zeros."""
+    if isinstance(features, Padded):
+        return _attend_padded(features, scores)
     segments = features.segments()
     scores = scores.float()
     highest = scores.new_zeros(len(features)).scatter_reduce(0, segments, scores.detach(), "amax", include_self=False)
@@ -39,3 +43,30 @@ def attend_items(features: Ragged, scores: Float[Tensor, " total"]) -> Float[Ten
     weights = weights / totals[segments]
     out = weights.new_zeros(len(features), features.values.shape[1])
     return out.index_add(0, segments, weights[:, None] * features.values.float()).to(features.values.dtype)
+
+
+def _pool_padded(features: Padded, how: str) -> Float[Tensor, "items dim"]:
+    """As ``pool_items`` in an exported graph."""
+    mask, rows = features.mask[..., None], features.values
+    counts = features.lengths[:, None]
+    if how == "mean":
+        sums = rows.float().sum(1) if features.full else torch.where(mask, rows.float(), 0.0).sum(1)
+        return (sums / counts.clamp(min=1)).to(rows.dtype)
+    if how == "max":
+        pooled = rows.amax(1) if features.full else torch.where(mask, rows, float("-inf")).amax(1)
+    elif how == "first":
+        pooled = rows[:, 0]
+    else:
+        place = (counts - 1).clamp(min=0)
+        pooled = rows.gather(1, place[..., None].expand(-1, -1, rows.shape[2]))[:, 0]
+    return pooled if features.full else torch.where(counts > 0, pooled, 0.0)
+
+
+def _attend_padded(features: Padded, scores: Float[Tensor, " total"]) -> Float[Tensor, "items dim"]:
+    """As ``attend_items`` in an exported graph."""
+    mask = features.mask
+    scores = torch.where(mask, scores.float(), -1e30)
+    weights = torch.where(mask, (scores - scores.amax(1, keepdim=True)).exp(), 0.0)
+    weights = weights / weights.sum(1, keepdim=True).clamp(min=1e-30)
+    rows = torch.where(mask[..., None], features.values.float(), 0.0)
+    return (weights[:, None] @ rows)[:, 0].to(features.values.dtype)

@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
-from mmkit import Ragged, SampleError
+from mmkit import Padded, Ragged, SampleError
 
 
 def sinusoids(positions: Real[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
     """Sines, then cosines, of geometrically spaced frequencies (Vaswani et al. 2017, section 3.5)."""
     half = (dim + 1) // 2
     steps = torch.arange(half, device=positions.device, dtype=torch.float32)
-    angles = positions[:, None].float() * torch.exp(steps * (-2 * math.log(10_000.0) / dim))
-    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim]
+    angles = positions[..., None].float() * torch.exp(steps * (-2 * math.log(10_000.0) / dim))
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :dim]
 
 
 class Positions(nn.Module):
@@ -64,6 +64,8 @@ class Positions(nn.Module):
 
     def _coordinates(self, tokens: Ragged) -> list[Int[Tensor, " total"]]:
         """Row and column of every token, or only its place in the item; computed on the CPU."""
+        if isinstance(tokens, Padded):
+            return self._padded(tokens)
         for count in set(tokens.sizes):
             self.check(count)
         if not self.planar:
@@ -75,6 +77,16 @@ class Positions(nn.Module):
         )
         return [(places // width).to(tokens.device), (places % width).to(tokens.device)]
 
+    def _padded(self, tokens: Padded) -> list[Int[Tensor, " total"]]:
+        """As ``_coordinates`` in an exported graph, where a grid is one that all items fill."""
+        places = tokens.positions()
+        if not self.planar:
+            return [places]
+        if not tokens.full:
+            raise TypeError(f"{self.kind} positions need items of one length, and an exported graph is for any lengths")
+        columns = max(1, self._shape(tokens.longest)[1])
+        return [places // columns, places % columns]
+
     def forward(self, tokens: Ragged) -> Ragged:
         """The same items with positions added."""
         coordinates = self._coordinates(tokens)
@@ -83,7 +95,7 @@ class Positions(nn.Module):
             parts = [table(places) for table, places in zip(self.tables, coordinates, strict=True)]
         else:
             parts = [sinusoids(places, width) for places, width in zip(coordinates, self.widths, strict=True)]
-        return tokens.replace(tokens.values + torch.cat(list(parts), dim=1).to(tokens.values.dtype))
+        return tokens.replace(tokens.values + torch.cat(list(parts), dim=-1).to(tokens.values.dtype))
 
 
 def make_positions(kind: str, dim: int, max_positions: int, grid: tuple[int, int] | None) -> Positions | None:

@@ -68,12 +68,12 @@ class Resampler(SoftAdapter):
         if self.positions is not None:
             rows = self.positions(rows)
         padded, mask = rows.to_padded()
-        mask = torch.cat([mask, mask.new_ones(len(features), self.tokens)], dim=1)
-        queries = self.queries.to(padded.dtype).expand(len(features), -1, -1)
+        items = features.lengths.shape[0]
+        mask = torch.cat([mask, mask.new_ones(items, self.tokens)], dim=1)
+        queries = self.queries.to(padded.dtype).expand(items, -1, -1)
         for layer in self.layers:
             queries = layer(queries, padded, mask)
-        values = self.project_out(self.norm(queries)).flatten(0, 1)
-        return Ragged.sized(values, [self.tokens] * len(features))
+        return features.equal(self.project_out(self.norm(queries)))
 
 
 def build(

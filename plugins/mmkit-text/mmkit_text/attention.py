@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmkit import Padded, Ragged
+from mmkit_text import kept
 from mmkit_text.documents import Documents
 from mmkit_text.packed_kernels import attend
 from mmkit_text.slot_cache import SlotCache
@@ -30,8 +32,8 @@ class Turns(NamedTuple):
         """Base 10,000 (Su et al. 2021, section 3.4.2)."""
         half = head_dim // 2
         rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=positions.device) / half)
-        angles = positions[:, None] * rates
-        return cls(angles.cos().to(dtype)[:, None], angles.sin().to(dtype)[:, None])
+        angles = positions[..., None] * rates
+        return cls(angles.cos().to(dtype)[..., None, :], angles.sin().to(dtype)[..., None, :])
 
 
 def rotate(x: Heads, turns: Turns) -> Heads:
@@ -48,11 +50,18 @@ class Layout:
         sizes: rows of every sequence. causal: a row sees no later one.
         prompts: the first rows of every sequence that see each other whole, where the rest is causal (Raffel et al.
             2020, prefix LM).
+        first: place of the first row among all rows of a sample, for those who watch its attention.
     """
 
     def __init__(
-        self, sizes: Sequence[int], device: torch.device, causal: bool = True, prompts: Sequence[int] | None = None
+        self,
+        sizes: Sequence[int],
+        device: torch.device,
+        causal: bool = True,
+        prompts: Sequence[int] | None = None,
+        first: int = 0,
     ) -> None:
+        self.first = first
         self.whole = Documents.of(sizes, device, kernels=_KERNELS, causal=causal)
         self.positions = torch.cat([torch.arange(0), *(torch.arange(size) for size in sizes)]).to(device)
         self.prompts: Documents | None = None
@@ -64,6 +73,9 @@ class Layout:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
         """Every sequence attends to itself. Compiled blocks call it as it is, whatever the lengths."""
+        watcher = kept.current()
+        if watcher is not None:
+            return self._watched(watcher, query, key, value)
         if self.prompts is None or not len(query):
             return across(query, key, value, self.whole)
         pieces = [size for pair in zip(self.prompts.sizes, self.rest.sizes, strict=True) for size in pair]
@@ -72,6 +84,38 @@ class Layout:
         rest = across(torch.cat(query.split(pieces)[1::2]), key, value, self.rest)
         both = zip(prompts.split(self.prompts.sizes), rest.split(self.rest.sizes), strict=True)
         return torch.cat([piece for pair in both for piece in pair])
+
+    def _watched(self, watcher: kept.Kept, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
+        """The same for one sequence, its weights kept."""
+        place = torch.arange(len(query), device=query.device)
+        seen = place[:, None] >= place[None] if self.whole.causal else None
+        if seen is not None and self.prompts is not None:
+            seen = seen | (place < self.prompts.sizes[0])[None]
+        places = place + self.first
+        query, key, value = (part.transpose(0, 1) for part in (query, key, value))
+        return watcher.attend(query, key, value, seen, None, places, places).flatten(1)
+
+
+class PaddedLayout(Layout):
+    """As ``Layout``, for sequences in an exported graph."""
+
+    def __init__(self, rows: Padded, causal: bool) -> None:
+        self.rows, self.causal, self.positions = rows, causal, rows.positions()
+
+    def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
+        """Every sequence attends to itself; a row behind its end to at least one row, so that nothing is undefined."""
+        rows, mask = self.rows, None
+        if not self.causal and not rows.full:
+            own = torch.eye(rows.longest, dtype=torch.bool, device=rows.device)
+            mask = rows.mask[:, None, None, :] | own
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        read = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        return read.transpose(1, 2).flatten(2)
+
+
+def layout_of(rows: Ragged, causal: bool = True) -> Layout:
+    """Of whole sequences."""
+    return PaddedLayout(rows, causal) if isinstance(rows, Padded) else Layout(rows.sizes, rows.device, causal)
 
 
 def across(query: Heads, key: Keys, value: Keys, documents: Documents) -> Float[Tensor, "total dim"]:
@@ -149,7 +193,12 @@ class Block(nn.Module):
         assert self.cross is not None
         assert self.cross_norm is not None
         query = self.cross.split(self.cross.query(self.cross_norm(x)))
-        return x + self.dropout(self.cross.out(across(query, memory.key, memory.value, readers)))
+        watcher = kept.current()
+        if watcher is None:
+            found = across(query, memory.key, memory.value, readers)
+        else:
+            found = _watched_cross(watcher, query, memory)
+        return x + self.dropout(self.cross.out(found))
 
     def read_step(self, x: Float[Tensor, "items dim"], memory: SlotCache, layer: int) -> Float[Tensor, "items dim"]:
         """Cross-attention of one row an item."""
@@ -179,6 +228,14 @@ class Block(nn.Module):
         if memory is not None and readers is not None:
             x = self.read(x, memory, readers)
         return self.finish(x)
+
+
+def _watched_cross(watcher: kept.Kept, query: Heads, memory: Memory) -> Float[Tensor, "total dim"]:
+    """Cross-attention of one sample, its weights kept; the zero row is nothing of the sample."""
+    keys = torch.arange(memory.sizes[0], device=query.device) - 1
+    queries = torch.arange(len(query), device=query.device) + len(keys) - 1
+    query, key, value = (part.transpose(0, 1) for part in (query, memory.key, memory.value))
+    return watcher.attend(query, key, value, None, None, queries, keys).flatten(1)
 
 
 def initialise(module: nn.Module, blocks: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from mmkit import BuildContext, VocabularyAdapter
+from mmkit_text.pieces import pieces_of
 from mmkit_text.texts import checked, usable
 
 BEGIN, END, FIRST = 0, 1, 2
@@ -68,6 +69,11 @@ class Bpe(VocabularyAdapter):
         """Text of the ids; begin and end are left out."""
         assert self.tokenizer is not None
         return str(self.tokenizer.decode([i - FIRST for i in ids if i >= FIRST]))
+
+    def pieces(self) -> list[bytes | None]:
+        """Bytes of the merged pieces."""
+        assert self.tokenizer is not None
+        return [None] * FIRST + pieces_of(self.tokenizer, self.size - FIRST)
 
     def save_assets(self, folder: Path) -> None:
         """Write ``tokenizer.json``."""

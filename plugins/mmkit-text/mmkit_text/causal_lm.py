@@ -1,7 +1,8 @@
 """Any causal language model of transformers as a backbone: packed rows in training, a key-value cache in decoding."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged
+from mmkit import Attended, Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged
 from mmkit_text.documents import KERNELS, Documents
 from mmkit_text.frame import PLAIN, Frame
+from mmkit_text.kept import Kept, eager, watching
 from mmkit_text.lean_step import LeanStep
 from mmkit_text.linear import few_rows, plain_linear
 from mmkit_text.lm_decoding import PaddedState, SlotState, agree
@@ -89,6 +91,8 @@ class CausalLm(Backbone):
             SampleError: a sequence is longer than the model's table of positions.
         """
         before = len(self.frame.prefix)
+        if isinstance(prompt, Padded):
+            return self._padded(prompt)
         prompt = self.frame.prefixed(prompt, self.embed)
         if target is None:
             states = self._run(prompt)
@@ -96,6 +100,14 @@ class CausalLm(Backbone):
         if not self.generates:
             raise TypeError("this causal-lm was built without an output layer and does not generate")
         return self._read(*self.frame.begun(prompt, target))
+
+    def _padded(self, prompt: Padded) -> Padded:
+        """States of the prompt in an exported graph."""
+        ids = torch.tensor(self.frame.prefix, dtype=torch.int64, device=prompt.device)
+        prefix = self.embed(ids)[None].expand(prompt.values.shape[0], -1, -1).to(prompt.values.dtype)
+        whole = Padded(torch.cat([prefix, prompt.values], dim=1), prompt.lengths + len(ids))
+        states = self._trunk(whole.values, whole.mask, whole.positions())
+        return prompt.unpad(states[:, len(ids) :])
 
     def _read(self, prompt: Ragged, target: Ragged) -> Ragged:
         """States of the target read after the prompt."""
@@ -119,6 +131,17 @@ class CausalLm(Backbone):
         with packed(Documents.of(tokens.sizes, tokens.device, kernels=self.kernels, cache=cache)):
             states = self._trunk(tokens.values[None], self._ones(1, len(tokens.values)), tokens.positions()[None])
         return tokens.replace(states[0])
+
+    @contextmanager
+    def watched(self) -> Iterator[list[Attended]]:
+        """Inside, ``forward`` keeps what every attention reads, of one sample.
+
+        Raises:
+            PluginError: the architecture shows no weights.
+        """
+        kept = Kept(len(self.frame.prefix))
+        with watching(self, kept) if self.packs else eager(self.trunk, kept):
+            yield kept.all
 
     def _ones(self, *shape: int) -> Tensor:
         """The mask that keeps transformers from guessing documents out of the positions."""

@@ -62,6 +62,10 @@ class Characters(VocabularyAdapter):
             if i == UNKNOWN or FIRST <= i < self.size
         )
 
+    def pieces(self) -> list[bytes | None]:
+        """The characters."""
+        return [None] * FIRST + [character.encode("utf-8", "surrogatepass") for character in self.characters]
+
     def save_assets(self, folder: Path) -> None:
         """Write the characters."""
         (folder / "characters.json").write_text(json.dumps(self.characters), "utf-8")

@@ -63,7 +63,7 @@ class HfText(TextEncoder):
             given = ids.unpad(hidden)
         else:
             one = hidden[:, 0] if self.features == "cls" else _mean(hidden, mask)
-            given = Ragged.sized(one, [1] * len(ids))
+            given = ids.equal(one[:, None])
         return given.replace(functional.normalize(given.values, dim=-1)) if self.normalise else given
 
     def save_assets(self, folder: Path) -> None:

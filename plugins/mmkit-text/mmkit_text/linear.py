@@ -11,6 +11,8 @@ def plain_linear(layer: nn.Module | None) -> tuple[Tensor, Tensor | None] | None
     """Weight and bias of a linear layer that is just that: no adapter, no hook, no quantised weight."""
     if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks:
         return None
+    if type(layer.weight).__module__.startswith("torchao"):
+        return None
     return layer.weight, layer.bias
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from mmkit import Backbone, BuildContext, DecodingState, Ragged
+from mmkit import Backbone, BuildContext, DecodingState, Padded, Ragged, padded_recurrent
 from mmkit_text.linear import plain_linear
 
 
@@ -61,6 +61,8 @@ class Lstm(Backbone):
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
         """States of the prompt, or of the target read after the prompt."""
+        if isinstance(prompt, Padded):
+            return padded_recurrent(self.lstm, prompt)
         if target is None:
             return self._run(prompt)[0]
         pieces = [torch.cat(pair) for pair in zip(prompt.split(), target.split(), strict=True)]

@@ -19,6 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from mmkit import PluginError
+from mmkit_text import kept
 from mmkit_text.documents import Documents
 from mmkit_text.packed_kernels import attend
 from mmkit_text.slot_cache import SlotCache
@@ -107,7 +108,22 @@ def attention(
         return cache.read(layer, query, attention_mask.window, scaling), None
     if attention_mask.cache is not None:
         attention_mask.cache.fill(int(module.layer_idx), key, value)  # type: ignore[arg-type]
+    watcher = kept.current()
+    if watcher is not None:
+        return _watched(watcher, query, key, value, attention_mask, scaling), None
     return attend(query, key, value, attention_mask, dropout, scaling), None
+
+
+def _watched(
+    watcher: kept.Kept, query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None
+) -> Shaped[Tensor, "1 n heads value_dim"]:
+    """The same for one document, its weights kept."""
+    rows = query.shape[2]
+    mask, causal = documents.pattern(rows, rows)
+    seen = None if mask is None else mask[0, 0]
+    if causal:
+        seen = torch.ones(rows, rows, dtype=torch.bool, device=query.device).tril()
+    return watcher.attend(query[0], key[0], value[0], seen, scaling)[None]
 
 
 AttentionInterface.register(NAME, attention)

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from mmkit import BuildContext, Config, Ragged
+from mmkit import BuildContext, Config, Padded, Ragged, padded_recurrent
 from mmkit_text.text_encoder import TextEncoder, TextProcessor
 from mmkit_text.vocabularies import build_vocabulary
 
@@ -47,7 +47,10 @@ class Recurrent(TextEncoder):
 
     def rows(self, ids: Ragged) -> Ragged:
         """States of the last layer, one an id."""
-        padded, _ = ids.replace(self.dropout(self.table(ids.values))).to_padded()
+        given = ids.replace(self.dropout(self.table(ids.values)))
+        if isinstance(given, Padded):
+            return padded_recurrent(self.layers, given)
+        padded, _ = given.to_padded()
         packed = pack_padded_sequence(padded, ids.lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.layers(packed)[0], batch_first=True)
         return Ragged.from_padded(states, ids.lengths)

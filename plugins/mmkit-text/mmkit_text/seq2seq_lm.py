@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, PluginError, Ragged, SampleError
+from mmkit import Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged, SampleError
 from mmkit_text.frame import Frame
 from mmkit_text.linear import plain_linear
 from mmkit_text.lm_cache import select
@@ -117,6 +117,8 @@ class Seq2SeqLm(Backbone):
         """
         if target is not None and not self.generates:
             raise TypeError("this seq2seq-lm was built without a decoder and does not generate")
+        if isinstance(prompt, Padded):
+            return self._padded(prompt)
         if not len(prompt) or (target is not None and not len(target.values)):
             return Ragged(prompt.values.new_zeros(0, self.hidden_dim), (target or prompt).lengths)
         memory, real = self._encode(prompt)
@@ -130,6 +132,16 @@ class Seq2SeqLm(Backbone):
         padded, known = target.to_padded()
         states = self._decode(padded, memory, real, attention_mask=known, use_cache=False)
         return Ragged.from_padded(states[:, before:], target.lengths - before)
+
+    def _padded(self, prompt: Padded) -> Padded:
+        """The encoder's states in an exported graph; the first row of an empty prompt is zero there, and is read."""
+        padded, real = prompt.to_padded()
+        if not self.encodes:
+            return prompt.unpad(padded)
+        real = real | (torch.arange(prompt.longest, device=prompt.device) == 0)
+        encoder = self.lm.get_encoder() if self.generates else self.lm
+        states = encoder(inputs_embeds=padded.to(table_of(self.lm).dtype), attention_mask=real).last_hidden_state
+        return prompt.unpad(states)
 
     def _decode(self, tokens: Tensor, memory: Tensor, real: Tensor, **options: Any) -> Tensor:
         decoder = self.lm.get_decoder()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmkit import Batch, Encoder, Fittable, HasAssets, Item, Processor, Ragged, SampleError, VocabularyAdapter
+from mmkit import Batch, Encoder, Fittable, HasAssets, Item, Padded, Processor, Ragged, SampleError, VocabularyAdapter
 from mmkit_text.texts import EXAMPLE
 
 
@@ -103,6 +103,8 @@ class TextEncoder(Encoder):
         """Float["total feature_dim"]; a text without ids has no rows."""
         ids = batch["ids"]
         assert isinstance(ids, Ragged)
+        if isinstance(ids, Padded):
+            return self.rows(ids)
         filled = [size for size in ids.sizes if size]
         if not filled:
             width = next(p for p in self.parameters() if p.is_floating_point())

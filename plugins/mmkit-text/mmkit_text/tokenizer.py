@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from mmkit import BuildContext, SampleError, VocabularyAdapter
+from mmkit_text.pieces import pieces_of
 from mmkit_text.texts import EXAMPLE, checked
 from mmkit_text.tokenizer_files import TokenizerFiles, begin_and_end, content, read_files
 
@@ -82,6 +83,14 @@ class PretrainedTokenizer(VocabularyAdapter):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; special ones are left out."""
         return str(self._whole.decode([i for i in ids if i not in self.special_ids], skip_special_tokens=False))
+
+    def pieces(self) -> list[bytes | None]:
+        """Bytes of the tokens; None of special ones.
+
+        Raises:
+            PluginError: the tokenizer does not write its tokens one after another, as WordPiece does not.
+        """
+        return [None if i in self.special_ids else one for i, one in enumerate(pieces_of(self._whole, self.size))]
 
     def example(self) -> tuple[str, Any]:
         """A sentence."""

@@ -1,5 +1,7 @@
 """A small transformer from scratch: a decoder that reads the prompt as a prefix, or an encoder and a decoder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -8,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import Backbone, BuildContext, DecodingState, Ragged
-from mmkit_text.attention import Block, Layout, Memory, Turns, initialise
+from mmkit import Attended, Backbone, BuildContext, DecodingState, Ragged
+from mmkit_text.attention import Block, Layout, Memory, Turns, initialise, layout_of
 from mmkit_text.documents import Documents
+from mmkit_text.kept import Kept, watching
 from mmkit_text.linear import plain_linear
 from mmkit_text.slot_cache import SlotCache
 
@@ -88,6 +91,13 @@ class Transformer(Backbone):
         read = self._stack(joined, layout).split(pieces)[1::2]
         return target.replace(self.norm(torch.cat(read)))
 
+    @contextmanager
+    def watched(self) -> Iterator[list[Attended]]:
+        """Inside, ``forward`` keeps what every attention reads, of one sample."""
+        kept = Kept()
+        with watching(self, kept):
+            yield kept.all
+
     def _stack(self, tokens: Ragged, layout: Layout, cache: SlotCache | None = None) -> Tensor:
         """The blocks of the first stack over whole sequences, before normalisation; ``cache`` takes keys and values."""
         x = self.dropout(tokens.values)
@@ -107,7 +117,7 @@ class Transformer(Backbone):
     def _encode(self, prompt: Ragged) -> Ragged:
         """The prompt alone; for the encoder-decoder form before the final normalisation of its states."""
         causal = self.causal_prompt and self.memory_norm is None
-        states = self._stack(prompt, Layout(prompt.sizes, prompt.device, causal))
+        states = self._stack(prompt, layout_of(prompt, causal))
         return prompt.replace(states if self.memory_norm is not None else self.norm(states))
 
     def _memory(self, prompt: Ragged) -> list[Memory]:
@@ -118,7 +128,7 @@ class Transformer(Backbone):
 
     def _decode(self, prompt: Ragged, target: Ragged) -> Ragged:
         memories = self._memory(prompt)
-        layout = Layout(target.sizes, target.device)
+        layout = Layout(target.sizes, target.device, first=sum(prompt.sizes))
         keys = Documents.of(memories[0].sizes, target.device)
         readers = replace(layout.whole, causal=False, keys=keys)
         x = self.dropout(target.values)

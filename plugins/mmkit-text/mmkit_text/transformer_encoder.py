@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mmkit import BuildContext, Config, Ragged
-from mmkit_text.attention import Block, Layout, Turns, initialise
+from mmkit_text.attention import Block, Turns, initialise, layout_of
 from mmkit_text.text_encoder import TextEncoder, TextProcessor
 from mmkit_text.vocabularies import build_vocabulary
 
@@ -49,7 +49,7 @@ class TransformerEncoder(TextEncoder):
 
     def rows(self, ids: Ragged) -> Ragged:
         """Normalised states of the last block, one an id."""
-        layout = Layout(ids.sizes, ids.device, causal=False)
+        layout = layout_of(ids, causal=False)
         x, positions = self.table(ids.values), layout.positions
         if self.places is not None:
             x, positions = x + self.places(positions), torch.zeros_like(positions)

@@ -241,3 +241,25 @@ def test_one_source_is_given(tmp_path: Path) -> None:
     for options in ({}, {"path": tmp_path, "hub": "a/b"}):
         with pytest.raises(ValidationError, match="give exactly one of path and hub"):
             TokenizerConfig(**options)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_pieces_are_what_ids_spell(kind: str, tmp_path: Path) -> None:
+    made = build(path=folder(tmp_path, MAKERS[kind]()))
+    pieces = made.pieces()
+    assert len(pieces) == made.size
+    assert [i for i in made.special_ids if pieces[i] is not None] == []
+    for text in [*LINES[:50], "naïve 日本 🙂 <think>"]:
+        ids = [i for i in made.encode(text) if i not in made.special_ids]
+        assert b"".join(pieces[i] or b"" for i in ids).decode() in (made.decode(ids), f" {made.decode(ids)}")
+
+
+@pytest.mark.parametrize(("kind", "how"), [("wordpiece", "WordPiece"), ("words", "joining with spaces")])
+def test_tokens_that_are_not_written_one_after_another_have_no_pieces(kind: str, how: str, tmp_path: Path) -> None:
+    made = build(path=folder(tmp_path, MAKERS[kind]()))
+    with pytest.raises(PluginError) as refused:
+        made.pieces()
+    assert str(refused.value) == (
+        f"what the ids of this tokenizer spell is not known: it decodes by {how}; "
+        "known are byte-level BPE and sentencepiece"
+    )
