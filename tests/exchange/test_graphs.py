@@ -179,6 +179,7 @@ def test_scores_along_sound_come_with_their_lengths(tmp_path: Path) -> None:
     assert graph["limits"]["audio_rows"]["min"] >= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
     [
