@@ -158,9 +158,10 @@ def _complain(message: str) -> None:
 
 def _quiet_warnings() -> None:
     """Warnings are one line without source code; those meant for developers are not shown."""
-    logging.getLogger("torch.utils._pytree").setLevel(
-        logging.ERROR
-    )  # what torchao, where it is installed, makes torch say
+    of_torchao = logging.getLogger(
+        "torch.utils._pytree"
+    )  # says something whenever torchao, where it is installed, is imported
+    of_torchao.setLevel(logging.ERROR)
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

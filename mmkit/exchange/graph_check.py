@@ -41,8 +41,8 @@ def onnx_runner(path: Path) -> Runner:
 
 
 @torch.no_grad()
-def largest_difference(model: Model, question: Question, run: Runner, samples: Sequence[Sample]) -> tuple[float, int]:
-    """Between what a graph gives and what the model gives, over batches of one, of some and of all samples; how many they were.
+def largest_difference(model: Model, question: Question, run: Runner, samples: Sequence[Sample]) -> float:
+    """Between what a graph gives and what the model gives, over batches of one, of some and of all samples.
 
     Raises:
         MmkitError: it is larger than ``TOLERANCE``, or the graph cannot be run.
@@ -60,7 +60,7 @@ def largest_difference(model: Model, question: Question, run: Runner, samples: S
             ) from error
         for name, wanted in _wanted(model, question, batch).items():
             worst = max(worst, _difference(question, name, found, wanted))
-    return worst, len(batches)
+    return worst
 
 
 def _wanted(model: Model, question: Question, samples: Sequence[Sample]) -> dict[str, Tensor | Ragged]:

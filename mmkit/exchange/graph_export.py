@@ -155,7 +155,7 @@ def _write(
     else:
         save_onnx(program, graph, folder / file)
         run = onnx_runner(folder / file)
-    worst, _ = largest_difference(model, question, run, samples)
+    worst = largest_difference(model, question, run, samples)
     exported = Exported(file, question.task, worst, len(samples), source)
     text = {**described(model, graph, file, given, run), "limits": limits(program, graph)}
     return exported, {**text, "checked": {"rows": len(samples), "of": source, "largest_difference": worst}}

@@ -19,7 +19,7 @@ class Made:
 
     Attributes:
         given: words to draw, or pictures to name. wanted, judged: the words that should be, and those that the judge sees or hears.
-        real: share of real pictures or recordings that the judge is right about.
+        real: share of real pictures that the judge is right about; None for sounds, whose judge compares with all recordings there are.
     """
 
     task: str
@@ -27,7 +27,7 @@ class Made:
     values: Sequence[Any]
     wanted: Sequence[str]
     judged: Sequence[str]
-    real: float
+    real: float | None
 
     @property
     def right(self) -> float:
@@ -47,7 +47,7 @@ def make(model: Any, folder: Path) -> list[Made]:
     words = [row["word"] for row in rows]
     return [
         Made("draw", asked, drawn, asked, namer(drawn), share(namer(pictures), words)),
-        Made("say", pictures[: len(asked)], said, words[: len(asked)], listener(said), 1.0),
+        Made("say", pictures[: len(asked)], said, words[: len(asked)], listener(said), None),
     ]
 
 

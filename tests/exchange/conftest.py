@@ -1,7 +1,7 @@
 """One small untrained model of several modalities, an ECG plugin among its parts, and rows for it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import mmkit
+from mmkit.cli import main
 from mmkit.discovery.loader import discover
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mmkit-ecg"
@@ -99,3 +100,20 @@ def exported(model: mmkit.Model, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("exported") / "model"
     export_hf(model, folder)
     return folder
+
+
+@pytest.fixture
+def run(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """``mmkit …`` in this process and in the test's folder: its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        assert isinstance(caught.value.code, int)
+        printed = capfd.readouterr()
+        return caught.value.code, printed.out, printed.err
+
+    return command

@@ -11,24 +11,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoModel
 
 import mmkit
-from mmkit.cli import main
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """``mmkit …`` in this process and in the test's folder: its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        assert isinstance(caught.value.code, int)
-        printed = capfd.readouterr()
-        return caught.value.code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from huggingface_hub import ModelCard, constants
 
 import mmkit
-from mmkit.cli import main
 from mmkit.exchange.hf_export import export_hf
 from mmkit.exchange.hf_push import push
 from mmkit.training.figures import Kept
@@ -34,21 +33,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setenv("HF_TOKEN", "good")
         yield hub
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """``mmkit …`` in this process and in the test's folder: its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        assert isinstance(caught.value.code, int)
-        printed = capfd.readouterr()
-        return caught.value.code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture(scope="module")
