@@ -24,6 +24,7 @@ LABELS = {"use": "classify", "labels": ["disc", "square", "star"]}
 PICTURE = {"encoder": {"use": "cnn", "image_size": 16, "channels": [8]}, "adapter": "linear"}
 TRANSFORMER = {"use": "transformer", "dim": 16, "layers": 1, "heads": 2}
 FORMS: list[Form] = ["torch", "onnx"]
+ONNX_SLOWLY = ["torch", pytest.param("onnx", marks=pytest.mark.slow)]
 Run = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
@@ -82,10 +83,18 @@ def test_picture_classifier_gives_predictions(tmp_path: Path, form: Form) -> Non
 @pytest.mark.parametrize(
     ("cell", "head"),
     [
-        ({"use": "lstm"}, {"use": "classify", "labels": ["no", "yes"], "binary": True, "pool": "last"}),
-        ({"use": "gru", "bidirectional": True, "layers": 2}, {**LABELS, "pool": "max", "multi_label": True}),
+        pytest.param(
+            {"use": "lstm"},
+            {"use": "classify", "labels": ["no", "yes"], "binary": True, "pool": "last"},
+            id="lstm-sigmoid",
+        ),
+        pytest.param(
+            {"use": "gru", "bidirectional": True, "layers": 2},
+            {**LABELS, "pool": "max", "multi_label": True},
+            id="gru-both-ways",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["lstm-sigmoid", "gru-both-ways"],
 )
 def test_recurrent_text_classifier_knows_no_padding(
     tmp_path: Path, form: Form, cell: dict[str, Any], head: Any
@@ -111,7 +120,7 @@ def test_recurrent_text_classifier_knows_no_padding(
         torch.testing.assert_close(alone, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ONNX_SLOWLY)
 def test_transformer_reads_a_stream_of_text_and_pictures(tmp_path: Path, form: Form) -> None:
     parts = {"image": PICTURE, "text": {"adapter": WORDS}}
     model = made(parts, {"input": "a {text} of {image} and more", "head": LABELS}, TRANSFORMER)
@@ -126,7 +135,7 @@ def test_transformer_reads_a_stream_of_text_and_pictures(tmp_path: Path, form: F
     assert "film" in words
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ONNX_SLOWLY)
 def test_sound_classifier_hears_clips_of_any_length(tmp_path: Path, form: Form) -> None:
     encoder = {"use": "conformer", "sample_rate": 8000, "dim": 16, "layers": 1, "heads": 2}
     model = made({"audio": {"encoder": encoder}}, {"input": "{audio}", "reads": "audio.encoder", "head": LABELS})
@@ -142,7 +151,7 @@ def test_sound_classifier_hears_clips_of_any_length(tmp_path: Path, form: Form) 
     torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ONNX_SLOWLY)
 def test_embedding_head_has_a_graph_for_each_side(tmp_path: Path, form: Form) -> None:
     parts = {
         "image": {"encoder": PICTURE["encoder"]},
