@@ -174,6 +174,7 @@ def test_embedding_head_has_a_graph_for_each_side(tmp_path: Path, form: Form) ->
     assert got.tolist() == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_along_sound_come_with_their_lengths(tmp_path: Path) -> None:
     encoder = {"use": "log-mel", "sample_rate": 8000}
     head = {"use": "ctc", "rnn_layers": 1, "rnn_dim": 4}

@@ -23,7 +23,14 @@ def ask(exported: Path) -> MmkitPipeline:
     return pipeline("mmkit", model=str(exported), device="cpu")
 
 
-@pytest.mark.parametrize("order", ["mmkit, transformers", "transformers, mmkit", "transformers.pipelines, mmkit"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        "mmkit, transformers",
+        pytest.param("transformers, mmkit", marks=pytest.mark.slow),
+        "transformers.pipelines, mmkit",
+    ],
+)
 def test_importing_mmkit_is_enough_in_any_order(exported: Path, order: str) -> None:
     code = f"import sys; sys.path[:0] = {sys.path!r}\nimport {order}\nfrom transformers import pipeline\n"
     code += f"print(type(pipeline('mmkit', model={str(exported)!r}, device='cpu')).__name__)"
