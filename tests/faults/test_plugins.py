@@ -189,6 +189,7 @@ def test_a_plugin_works_in_a_spawned_worker(tmp_path: Path, install: Install, wr
     assert run(tmp_path, site, heart_spec(path, workers=1)) == "trained"
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_lost_in_a_spawned_worker_is_named(tmp_path: Path, install: Install, write_rows: Any) -> None:
     lost = "import multiprocessing\nif multiprocessing.current_process().name != 'MainProcess':\n    raise ImportError('no heart here')\n"
     site = install("heart", lost + HEART)

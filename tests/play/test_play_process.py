@@ -19,7 +19,7 @@ SPEC = {
 }
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_the_page_answers_and_a_signal_ends_it_with_its_uploads(tmp_path: Path, stop: signal.Signals) -> None:
     pytest.importorskip("gradio", reason="pip install 'mmkit[play]'")
     mmkit.build(SPEC, fit={"text": ["a fine film"]}).save(tmp_path / "model")
