@@ -134,7 +134,9 @@ def test_memory_that_does_not_suffice_says_what_to_change(
     spec["data"]["train"] = [{"task": "mood", "path": str(rows)}]
     spec["train"]["stages"][0] |= {"batch_size": 66, "steps": 2}
     spec["train"]["probe"] = probe
-    spec["backbone"]["dim"] = 96  # 69 MB a tensor: never from the heap that earlier tests left, which ends at 32 MiB a block
+    spec["backbone"]["dim"] = (
+        96  # 69 MB a tensor: never from the heap that earlier tests left, which ends at 32 MiB a block
+    )
     ran = run(spec, tmp_path / "model", before=little_memory(150_000_000))
     assert ran.status == 2, ran.error
     lines = ran.error.splitlines()
