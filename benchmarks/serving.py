@@ -1,11 +1,10 @@
-"""``mmkit serve`` under load: many clients against one, latency at half load, and how soon a killed server is back.
+"""``mmkit serve`` under load: many clients against one, and latency at half load.
 
 ``python -m benchmarks.serving`` prints tables and writes ``benchmarks/results/serving.json``. A server process of a small model
 (a random Llama, and a classifier of pictures) is asked over HTTP by clients in this process, on the same machine. Three requests of
 four are sampled texts with a seed each, one is a picture; every answer is compared with the one that ``model.predict`` gives alone,
 and the program stops at the first that differs. Half load: requests that arrive at random (Poisson) at half the rate that the many
-clients reached. Back again: ``kill -9``, then the time from the start of a new process to ``/healthz`` saying ready, for a
-model of SmolLM2-135M's architecture, beside the time to import torch and read the model's bytes.
+clients reached.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import base64
 import io
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,8 +27,6 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.checkpoint_load import SPEC as LARGE
-from benchmarks.checkpoint_load import read_bytes
 from benchmarks.common import LLAMA, report, table
 
 WORDS, NEW, PROMPTS = 2048, 24, 96
@@ -201,41 +197,14 @@ def percentiles(seen: Seen) -> tuple[float, float]:
     return 1000 * median(seen.seconds), 1000 * quantiles(seen.seconds, n=100)[98]
 
 
-def again(runs: int) -> dict[str, list[float]]:
-    """Seconds from the start of a killed server to ready, and of what it cannot do without."""
-    import torch
-
-    import mmkit
-
-    found: dict[str, list[float]] = {"ready": [], "import torch": [], "read the bytes": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "model"
-        torch.manual_seed(0)
-        mmkit.build(LARGE, fit={"text": ["some words to learn pairs from"]}).save(folder)
-        server, _, _ = start(folder)
-        for _ in range(runs):
-            os.kill(server.pid, signal.SIGKILL)
-            server.wait()
-            server, _, seconds = start(folder)
-            found["ready"].append(seconds)
-            before = time.perf_counter()
-            subprocess.run([sys.executable, "-c", "import torch"], check=True)
-            found["import torch"].append(time.perf_counter() - before)
-            found["read the bytes"].append(read_bytes(folder))
-        server.kill()
-        server.wait()
-    return found
-
-
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=5, help="restarts")
-    parser.add_argument("--quick", action="store_true", help="three seconds each, one restart")
+    parser.add_argument("--quick", action="store_true", help="three seconds each")
     options = parser.parse_args()
-    seconds, runs = (3.0, 1) if options.quick else (options.seconds, options.runs)
+    seconds = 3.0 if options.quick else options.seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "small"
         millions = small(folder) / 1e6
@@ -245,7 +214,6 @@ def main() -> None:
             alone = asyncio.run(closed(url, asked, 1, seconds / 3))
             many = asyncio.run(closed(url, asked, options.clients, seconds))
             half = asyncio.run(arriving(url, asked, many.rate / 2, seconds))
-    starts = again(runs)
     rows = []
     for label, seen in (("1 client", alone), (f"{options.clients} clients", many), ("half that load", half)):
         p50, p99 = percentiles(seen)
@@ -258,19 +226,14 @@ def main() -> None:
         )
         rows.append((label, str(len(seen.seconds)), *cells))
     head = ("", "requests", "requests/s", "of 1 client", "p50, ms", "p99, ms", "p99 of p50")
-    ready, torch_, read = (median(starts[name]) for name in starts)
     cores = len(os.sched_getaffinity(0))
     where = "one core" if cores == 1 else f"{cores} cores"
     title = (
         f"{millions:.1f} M parameters, {NEW} new tokens, {seconds:g} s, server and clients on {where}. Every request was answered, "
         "with the answer computed alone: the program stops at the first that is not."
     )
-    back = (
-        f"Ready after kill −9, 135 M parameters, median of {runs}: {ready:.1f} s; import torch {torch_:.1f} s and reading the "
-        f"bytes {read:.1f} s are {torch_ + read:.1f} s: {ready / (torch_ + read):.2f} ×."
-    )
-    figures = {"cores": cores, "starts": starts, "rates": [alone.rate, many.rate, half.rate]}
-    report("serving", f"{title}\n\n{table(head, rows)}\n\n{back}", figures)
+    figures = {"cores": cores, "rates": [alone.rate, many.rate, half.rate]}
+    report("serving", f"{title}\n\n{table(head, rows)}", figures)
 
 
 if __name__ == "__main__":

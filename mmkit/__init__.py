@@ -13,7 +13,7 @@ from mmkit.errors import (
     SpecError,
     TrainingError,
 )
-from mmkit.late import announce
+from mmkit.late import announce, uncompiled
 from mmkit.registry.component import API_VERSION, Component
 from mmkit.registry.offers import Command, Imported, Importer, Migration, Renderer, ReportSection
 
@@ -181,6 +181,7 @@ __all__ = [
     "plugins",
     "train",
     "tune",
+    "uncompiled",
 ]
 
 

@@ -1,6 +1,9 @@
 """What the commands on saved models share."""
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -13,6 +16,23 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a saved m
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU if there is one.")]  # noqa: UP045
 
 
+@contextmanager
+def staying(frozen: bool = False) -> Iterator[None]:
+    """Inside, garbage is not looked for, since what is imported and loaded there stays: looking through it again and again was
+    a fifth of a start. ``frozen``: nor is it looked for among that later, for processes that do one thing until their end.
+    """
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if frozen:
+            gc.freeze()
+        if looked:
+            gc.enable()
+
+
+@staying()
 def open_model(folder: Path, device: str | None, quantize: str | None = None) -> "Model":
     """Load a model where it will run.
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mmkit.cli.model import Device, Folder, open_model
+from mmkit.cli.model import Device, Folder, open_model, staying
 from mmkit.errors import MmkitError
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from mmkit.serve.run import Address
     from mmkit.serve.settings import Settings
 
@@ -71,6 +73,7 @@ def serve(
     quantize: Quantize = None,
 ) -> None:
     """Serve a saved model by the HTTP API of OpenAI."""
+    from mmkit.cli.progress import bars
     from mmkit.serve.keys import read_keys
     from mmkit.serve.needs import check_libraries
     from mmkit.serve.settings import MEBIBYTE, Settings
@@ -95,27 +98,28 @@ def serve(
         origins=tuple(cors or ()),
         log_details=log_details,
     )
-    from mmkit.serve.run import Address
+    with staying(frozen=True):
+        from mmkit.serve.run import Address, serve
 
-    _run(folder, device, quantize, settings, Address(host, port, ssl_certfile, ssl_keyfile))
+        address = Address(host, port, ssl_certfile, ssl_keyfile)
+        settings, bound = _place(settings, address)
+        with bars() as shown:
+            shown.wait("loading the model")
+            model = open_model(folder, device, quantize)
+    serve(model, settings, address, typer.echo, bound)
 
 
-def _run(folder: Path, device: str | None, quantize: str | None, settings: "Settings", address: "Address") -> None:
-    """Load and answer."""
+def _place(settings: "Settings", address: "Address") -> "tuple[Settings, socket]":
+    """Where it listens, and the settings for that."""
     from dataclasses import replace
 
-    from mmkit.cli.progress import bars
-    from mmkit.serve.run import LOOPBACK, serve
+    from mmkit.serve.run import LOOPBACK
 
     if address.local:
         settings = replace(settings, hosts=LOOPBACK)
     elif not settings.keys:
         typer.echo(f"warning: whoever reaches {address.host} may ask: there are no API keys (--api-key-file)", err=True)
-    bound = address.bound()
-    with bars() as shown:
-        shown.wait("loading the model")
-        model = open_model(folder, device, quantize)
-    serve(model, settings, address, typer.echo, bound)
+    return settings, address.bound()
 
 
 def _check_files(certificate: Path | None, key: Path | None) -> None:

@@ -70,6 +70,7 @@ def test_public_names_are_pinned() -> None:
         "SourceContext",
         *("CodeLayout", "Codec", "ContinuousAdapter", "Grammar", "Renderer", "RowMetric", "Imported", "Importer"),
         *("Attended", "Attentive", "Explainable", "Explanation", "explain", "Padded", "padded_recurrent"),
+        "uncompiled",
     }
     for name in mmkit.__all__:
         assert getattr(mmkit, name) is not None

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import Padded, Ragged
+from mmkit import Padded, Ragged, uncompiled
 
 _ALIKE = 1.25
 """Lengths of clips that attend together differ by less than this factor."""
@@ -139,7 +139,7 @@ class PackedConformerLayer(nn.Module):
         heads = functional.scaled_dot_product_attention(query, key, value, seen)
         return heads.transpose(1, 2).flatten(2)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def _groups(
         self, mixed: Float[Tensor, "total three_dim"], layout: Layout, dropout: float
     ) -> Float[Tensor, "total dim"]:

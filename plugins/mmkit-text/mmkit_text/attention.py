@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit import Padded, Ragged
+from mmkit import Padded, Ragged, uncompiled
 from mmkit_text import kept
 from mmkit_text.documents import Documents
 from mmkit_text.packed_kernels import attend
@@ -70,7 +70,7 @@ class Layout:
             rest = [size - prompt for size, prompt in zip(sizes, prompts, strict=True)]
             self.rest = Documents.of(rest, device, kernels=_KERNELS, keys=self.whole)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def attend(self, query: Heads, key: Heads, value: Heads) -> Float[Tensor, "total dim"]:
         """Every sequence attends to itself. Compiled blocks call it as it is, whatever the lengths."""
         watcher = kept.current()
@@ -159,6 +159,11 @@ class Memory:
     value: Keys
     sizes: tuple[int, ...]
 
+    @uncompiled
+    def read(self, query: Heads, readers: Documents) -> Float[Tensor, "total dim"]:
+        """Every item's rows attend to its own. Compiled blocks call it as it is, whatever the lengths."""
+        return across(query, self.key, self.value, readers)
+
 
 class Block(nn.Module):
     """Pre-norm self-attention, optional cross-attention, feed-forward."""
@@ -195,7 +200,7 @@ class Block(nn.Module):
         query = self.cross.split(self.cross.query(self.cross_norm(x)))
         watcher = kept.current()
         if watcher is None:
-            found = across(query, memory.key, memory.value, readers)
+            found = memory.read(query, readers)
         else:
             found = _watched_cross(watcher, query, memory)
         return x + self.dropout(self.cross.out(found))

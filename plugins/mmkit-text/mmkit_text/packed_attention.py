@@ -19,12 +19,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from mmkit import PluginError
-from mmkit_text import kept
+from mmkit_text import kept, packed_kernels
 from mmkit_text.documents import Documents
-from mmkit_text.packed_kernels import attend
 from mmkit_text.slot_cache import SlotCache
 
 NAME = "mmkit_packed"
+_attend: Any = torch.compiler.disable(packed_kernels.attend)  # transformers has imported the compiler
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def attention(
     watcher = kept.current()
     if watcher is not None:
         return _watched(watcher, query, key, value, attention_mask, scaling), None
-    return attend(query, key, value, attention_mask, dropout, scaling), None
+    return _attend(query, key, value, attention_mask, dropout, scaling), None
 
 
 def _watched(

@@ -4,7 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Shaped
@@ -13,11 +13,6 @@ from torch.nn import functional
 
 from mmkit import PluginError
 from mmkit_text.documents import Documents
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # built without the kernels
-    varlen_attn = None  # type: ignore[assignment]
 
 Query = Shaped[Tensor, "1 heads n head_dim"]
 Key = Shaped[Tensor, "1 key_heads m head_dim"]
@@ -43,10 +38,10 @@ class Varlen(Kernel):
 
     def unfit(self, query: Query, value: Value, documents: Documents, dropout: float) -> str | None:
         """Half precision on a GPU; all rows, causal order or a sliding window; no dropout."""
-        width = query.shape[-1]
+        width, gpu = query.shape[-1], on_gpu(query)
         needs = {
-            "a torch with torch.nn.attention.varlen": "window_size" in _varlen_takes(),
-            "a CUDA device": on_gpu(query),
+            "a torch with torch.nn.attention.varlen": not gpu or "window_size" in _takes(varlen()),
+            "a CUDA device": gpu,
             "float16 or bfloat16": query.dtype in (torch.float16, torch.bfloat16),
             "heads of one width, a multiple of 8 up to 256": value.shape[-1] == width and width % 8 == 0 < width <= 256,
             "causal order or a sliding window": documents.mask is None,
@@ -62,13 +57,12 @@ class Varlen(Kernel):
         left = -1 if documents.window is None else documents.window - 1
         options: dict[str, Any] = {"scale": scaling, "window_size": (left, 0) if documents.causal else (-1, -1)}
         if query.shape[1] != key.shape[1]:
-            if "enable_gqa" in _varlen_takes():
+            if "enable_gqa" in _takes(varlen()):
                 options["enable_gqa"] = True
             else:
                 parts[1:] = [part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in parts[1:]]
         seen = documents.seen
-        kernel: Any = varlen_attn
-        read = kernel(*parts, documents.bounds, seen.bounds, documents.longest, seen.longest, **options)
+        read = varlen()(*parts, documents.bounds, seen.bounds, documents.longest, seen.longest, **options)
         return read[None]
 
 
@@ -123,12 +117,11 @@ class PerDocument(Kernel):
 _KERNELS: dict[str, Kernel] = {"varlen": Varlen(), "flex": Flex(), "documents": PerDocument()}
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     query: Query, key: Key, value: Value, documents: Documents, dropout: float = 0.0, scaling: float | None = None
 ) -> Shaped[Tensor, "1 n heads value_dim"]:
-    """Attention within documents, by the first of their kernels that can. Compiled blocks call it as it is: code
-    compiled around it would be of that many documents and these lengths.
+    """Attention within documents, by the first of their kernels that can. Not to be compiled: the code would be of that many
+    documents and these lengths.
 
     Raises:
         PluginError: none can.
@@ -154,9 +147,19 @@ def _missing(needs: dict[str, bool]) -> str | None:
     return ", ".join(name for name, met in needs.items() if not met) or None
 
 
-def _varlen_takes() -> set[str]:
+def _takes(kernel: Callable[..., Any]) -> set[str]:
     """The kernel's parameters: torch 2.11 has windows, later ones also grouped keys."""
-    return set() if varlen_attn is None else set(inspect.signature(varlen_attn).parameters)
+    return set(inspect.signature(kernel).parameters)
+
+
+@cache
+def varlen() -> Callable[..., Any]:
+    """The kernel, imported when it is first used: the compiler comes with it. One that takes nothing where torch was built without."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return lambda: None
+    return cast("Callable[..., Any]", varlen_attn)
 
 
 @cache

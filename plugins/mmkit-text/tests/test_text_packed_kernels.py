@@ -107,7 +107,7 @@ class OldVarlen(FakeVarlen):
 def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeVarlen:
     """A machine that seems to have a GPU."""
     fake = FakeVarlen()
-    monkeypatch.setattr(packed_kernels, "varlen_attn", fake)
+    monkeypatch.setattr(packed_kernels, "varlen", lambda: fake)
     monkeypatch.setattr(packed_kernels, "on_gpu", lambda rows: True)
     from torch.nn.attention.flex_attention import flex_attention
 
@@ -157,7 +157,7 @@ def test_half_precision_on_a_gpu_takes_the_varlen_kernel(
     gpu: FakeVarlen, monkeypatch: pytest.MonkeyPatch, pattern: str, key_heads: int, old: bool
 ) -> None:
     fake = OldVarlen() if old else gpu
-    monkeypatch.setattr(packed_kernels, "varlen_attn", fake)
+    monkeypatch.setattr(packed_kernels, "varlen", lambda: fake)
     documents = Documents.of(SIZES, torch.device("cpu"), **PATTERNS[pattern])
     given = rows(4), rows(key_heads, 16, documents.seen.sizes, 1), rows(key_heads, 16, documents.seen.sizes, 2)
     parts = [part.bfloat16() for part in given]
