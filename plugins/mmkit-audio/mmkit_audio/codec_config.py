@@ -43,8 +43,11 @@ class FsqAudioConfig(MelConfig, ConvolutionsConfig):
         max_length=16,
         description="Steps of each number of a row; their product is the number of codes.",
     )
-    codebooks: int = Field(
-        1, ge=1, le=8, description="Codebooks; each after the first divides the steps of the one before further."
+    codebooks: int = Field(1, ge=1, le=8, description="Codebooks, a code each of every row.")
+    split: Literal["residual", "group"] = Field(
+        "residual",
+        description="What codebooks after the first have: residual, the steps of the one before, which they divide further; "
+        "group, numbers of their own, so that a row has more of them.",
     )
 
     @model_validator(mode="after")

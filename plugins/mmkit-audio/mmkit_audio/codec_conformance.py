@@ -62,10 +62,12 @@ def spec(encoder: Mapping[str, Any] = _ENCODER, head: Mapping[str, Any] = _HEAD)
 
 
 def fsq_audio() -> list[Case]:
-    """A codebook, and two of which the second divides the first's steps."""
+    """A codebook; two, of which the second divides the first's steps, or has numbers of its own."""
+    shared: dict[str, Any] = {"raws": sounds, "bad": bad_sounds, "waive": CUT}
     return [
-        Case(_ENCODER, raws=sounds, bad=bad_sounds, waive=CUT),
-        Case({**_ENCODER, "codebooks": 2}, raws=sounds, bad=bad_sounds, waive=CUT, name="residual"),
+        Case(_ENCODER, **shared),
+        Case({**_ENCODER, "codebooks": 2}, **shared, name="residual"),
+        Case({**_ENCODER, "codebooks": 2, "split": "group"}, **shared, name="group"),
     ]
 
 
@@ -80,13 +82,13 @@ def rebuild_mel() -> list[Case]:
 
 
 def audio_codes() -> list[Case]:
-    """One codebook, and two in both patterns."""
+    """One codebook, and two in both patterns and of both kinds."""
 
-    def made(codebooks: int, **options: Any) -> Any:
+    def made(codebooks: int, split: str = "residual", **options: Any) -> Any:
         def config(folder: Path) -> dict[str, Any]:
-            saved = folder / f"codec{codebooks}"
+            saved = folder / f"codec{codebooks}{split}"
             if not saved.exists():
-                mmkit.build(spec({**_ENCODER, "codebooks": codebooks}), seed=0).save(saved)
+                mmkit.build(spec({**_ENCODER, "codebooks": codebooks, "split": split}), seed=0).save(saved)
             return {"codec": str(saved), "iterations": 4, "max_seconds": 4, **options}
 
         return config
@@ -96,6 +98,7 @@ def audio_codes() -> list[Case]:
         Case(made(1), **shared),
         Case(made(2), name="flat", **shared),
         Case(made(2, pattern="delay"), name="delay", **shared),
+        Case(made(2, "group", pattern="delay"), name="group", **shared),
     ]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from mmkit import Batch, BuildContext, Encoder, Processor, Ragged
 from mmkit_audio.decode import Limits
-from mmkit_audio.fsq import Fsq
+from mmkit_audio.fsq import Fsq, Split
 from mmkit_audio.log_mel import waves_of
 from mmkit_audio.mel_networks import FramesToRows
 from mmkit_audio.mel_processor import MelProcessor
@@ -22,15 +22,16 @@ class FsqAudio(Encoder):
         prepared: MelProcessor,
         levels: Sequence[int],
         codebooks: int,
+        split: Split,
         dim: int,
         layers: int,
         kernel: int,
     ) -> None:
         super().__init__()
         self.prepared, self.mel = prepared, prepared.mel
-        self.network = FramesToRows(prepared.n_mels, prepared.stride, dim, layers, kernel, len(levels))
-        self.quantizer = Fsq(levels, codebooks)
-        self.feature_dim = codebooks * len(levels)
+        self.quantizer = Fsq(levels, codebooks, split)
+        self.network = FramesToRows(prepared.n_mels, prepared.stride, dim, layers, kernel, self.quantizer.width)
+        self.feature_dim = self.quantizer.quantised
 
     def processor(self) -> Processor:
         """Decodes, mixes, resamples."""
@@ -62,8 +63,9 @@ def build(
     kernel: int,
     levels: list[int],
     codebooks: int,
+    split: Split,
 ) -> FsqAudio:
     """Fresh weights."""
     reading = Reading(raw_rate, resample, Limits(max_seconds, max_mebibytes))
     prepared = MelProcessor.of(sample_rate, n_mels, window_ms, hop_ms, stride, reading)
-    return FsqAudio(prepared, levels, codebooks, dim, layers, kernel)
+    return FsqAudio(prepared, levels, codebooks, split, dim, layers, kernel)

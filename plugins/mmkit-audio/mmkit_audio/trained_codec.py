@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import mmkit
 from mmkit import Model, PluginError, Ragged
 from mmkit_audio.codec_config import FsqAudioConfig, RebuildMelConfig
-from mmkit_audio.fsq import Fsq
+from mmkit_audio.fsq import Fsq, Split
 from mmkit_audio.fsq_audio import FsqAudio
 from mmkit_audio.mel_networks import FramesToRows, RowsToFrames
 from mmkit_audio.mel_processor import MelProcessor
@@ -36,13 +36,14 @@ class CodecSettings:
     codebooks: int
     encoder: dict[str, int]
     decoder: dict[str, int]
+    split: Split = "residual"
 
     @classmethod
     def of(cls, encoder: FsqAudioConfig, head: RebuildMelConfig) -> "CodecSettings":
         """By the options of a spec."""
         mel = {name: getattr(encoder, name) for name in ("sample_rate", "n_mels", "window_ms", "hop_ms", "stride")}
         networks = [{name: getattr(one, name) for name in ("dim", "layers", "kernel")} for one in (encoder, head)]
-        return cls(mel, encoder.levels, encoder.codebooks, *networks)
+        return cls(mel, encoder.levels, encoder.codebooks, *networks, encoder.split)
 
     @property
     def spectrogram(self) -> MelProcessor:
@@ -56,10 +57,9 @@ class CodecNetwork(nn.Module):
     def __init__(self, settings: CodecSettings) -> None:
         super().__init__()
         n_mels, stride = settings.mel["n_mels"], settings.mel["stride"]
-        self.quantizer = Fsq(settings.levels, settings.codebooks)
-        width = self.quantizer.width
-        self.encoder = FramesToRows(n_mels, stride, out_dim=width, **settings.encoder)
-        self.decoder = RowsToFrames(width * settings.codebooks, n_mels, stride, **settings.decoder)
+        self.quantizer = Fsq(settings.levels, settings.codebooks, settings.split)
+        self.encoder = FramesToRows(n_mels, stride, out_dim=self.quantizer.width, **settings.encoder)
+        self.decoder = RowsToFrames(self.quantizer.quantised, n_mels, stride, **settings.decoder)
 
     @torch.no_grad()
     def numbers(self, frames: Float[Tensor, "frames n_mels"]) -> Int[Tensor, "rows codebooks"]:

@@ -28,11 +28,11 @@ def codes_of(folder: Path, context: BuildContext | None = None, **options: Any) 
     return build(context or BuildContext(), **{name: getattr(config, name) for name in AudioCodesConfig.model_fields})
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["residual", "group"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("codec") / "model"
     encoder = spec()["modalities"]["audio"]["encoder"]
-    return mmkit.build(spec({**_plain(encoder), "codebooks": 2}), seed=1).save(folder)
+    return mmkit.build(spec({**_plain(encoder), "codebooks": 2, "split": request.param}), seed=1).save(folder)
 
 
 def _plain(use: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +97,19 @@ def test_a_checkpoint_needs_the_codec_no_more(saved: Path, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "assets").iterdir()) == ["codec.json", "codec.safetensors"]
     for again in (codes_of(copy, BuildContext(assets=tmp_path / "assets")), pickle.loads(data)):
         assert [again.encode(clip) for clip in CLIPS] == wanted
+
+
+def test_a_codec_saved_before_codebooks_could_be_groups_is_read(tmp_path: Path) -> None:
+    settings = {
+        "mel": {"sample_rate": 8000, "n_mels": 20, "window_ms": 40, "hop_ms": 20, "stride": 4},
+        "levels": [5, 4],
+        "codebooks": 2,
+        "encoder": {"dim": 16, "layers": 1, "kernel": 3},
+        "decoder": {"dim": 16, "layers": 1, "kernel": 3},
+    }
+    (tmp_path / "codec.json").write_text(json.dumps(settings), "utf-8")
+    (tmp_path / "codec.safetensors").write_bytes(b"")
+    assert TrainedCodec.load(tmp_path).settings.split == "residual"
 
 
 def test_clips_as_long_as_allowed_are_coded_and_longer_ones_refused(saved: Path) -> None:

@@ -34,6 +34,16 @@ def test_every_code_becomes_a_row_and_a_code_again() -> None:
         assert torch.equal(fsq.numbers(rows), codes)
 
 
+def test_each_codebook_of_a_group_rounds_numbers_of_its_own() -> None:
+    rows = drawn(width=12)
+    fsq, alone = Fsq(LEVELS, 3, "group"), Fsq(LEVELS)
+    quantised = fsq(rows)
+    assert (fsq.width, fsq.quantised, fsq.codes) == (12, 12, 1000)
+    assert torch.equal(quantised, torch.cat([alone(part) for part in rows.split(4, 1)], 1))
+    assert torch.equal(fsq.numbers(quantised), torch.cat([alone.numbers(part) for part in quantised.split(4, 1)], 1))
+    assert torch.allclose(fsq.rows(fsq.numbers(quantised)), quantised, atol=1e-6)
+
+
 def test_numbers_are_those_of_what_forward_gives() -> None:
     fsq = Fsq([7, 4, 3], codebooks=2)
     quantised = fsq(drawn(width=3))
