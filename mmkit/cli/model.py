@@ -18,8 +18,8 @@ Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1 …; defa
 
 @contextmanager
 def staying(frozen: bool = False) -> Iterator[None]:
-    """Inside, garbage is not looked for, since what is imported and loaded there stays: looking through it again and again was
-    a fifth of a start. ``frozen``: nor is it looked for among that later, for processes that do one thing until their end.
+    """Inside, garbage is not looked for, since what is imported and loaded there stays: looking through it again and again is
+    lost time. ``frozen``: nor is it looked for among that later, for processes that do one thing until their end.
     """
     looked = gc.isenabled()
     gc.disable()
