@@ -81,7 +81,8 @@ def save_assets(model: Model, folder: Path) -> None:
 
 def push_options(given: dict[str, Any], folder: Path) -> dict[str, Any] | None:
     """Take what ``push_to_hub`` wants out of the options of ``save_pretrained``; None where nothing is to be pushed."""
-    names = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id")
+    names = ["commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id"]
+    names += ["license", "license_name", "license_link"]
     if not given.pop("push_to_hub", False):
         return None
     return {"repo_id": folder.resolve().name, **{name: given.pop(name) for name in names if name in given}}
