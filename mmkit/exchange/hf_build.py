@@ -15,6 +15,7 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import CheckpointError, MmkitError, PluginError, SpecError, nearest
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.model.checkpoint import assets_of, check_lock, lock_of, unique
+from mmkit.model.compact import require_whole
 from mmkit.model.lora import adaptable, merge
 from mmkit.model.model import Model
 from mmkit.wiring.construct import Parts, construct
@@ -29,8 +30,9 @@ def config_of(model: Model, task: str | None, bare: bool = False) -> MmkitConfig
     """Everything but the weights and the assets.
 
     Raises:
-        MmkitError: there is no such task, or adapters are kept apart.
+        MmkitError: there is no such task, adapters are kept apart, or weights are held in fewer bits.
     """
+    require_whole(model, "exported")
     tasks = model.plan.tasks
     chosen = task or next((name for name in tasks if model.parts.heads[name].autoregressive), next(iter(tasks), ""))
     if chosen not in tasks:

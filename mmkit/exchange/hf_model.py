@@ -18,6 +18,7 @@ from mmkit.exchange.hf_build import build_core, lora_pattern, push_options, save
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.exchange.hf_forward import Asked, Forward, answer
 from mmkit.exchange.hf_generation import Legal, can_cache, generation_config_of, merged
+from mmkit.model.compact import require_whole
 from mmkit.model.model import Model
 
 
@@ -124,6 +125,7 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:  # type: ignore[override]
         """As transformers', with the files that components need; ``push_to_hub=True`` is ``push_to_hub`` afterwards."""
+        require_whole(self.core, "saved")
         kwargs["save_original_format"] = False
         pushed = push_options(kwargs, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
