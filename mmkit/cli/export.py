@@ -1,7 +1,7 @@
 """The commands that bring models out of mmkit, and those of others in."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -29,14 +29,28 @@ def export_hf(
         typer.Option(metavar="NAME/REPO", help="Then upload OUT to this repository of the Hugging Face hub."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="With --push: a repository that only you see.")] = False,
+    license: Annotated[  # noqa: A002
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="For the card, as the hub calls it: apache-2.0, mit, cc-by-4.0, other …"),
+    ] = None,
+    license_name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="With --license other: its name."),
+    ] = None,
+    license_link: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="LINK", help="With --license other: its address, or LICENSE, a file that you add."),
+    ] = None,
 ) -> None:
     """A folder of transformers: AutoModel, AutoProcessor, generate, Trainer, peft, pipeline; with a model card."""
     from mmkit.errors import MmkitError
+    from mmkit.exchange.card_license import license_of
     from mmkit.exchange.hf_export import export_hf as write
     from mmkit.training.figures import FIGURES, kept
 
     if private and push is None:
         raise MmkitError("--private says what kind of repository --push makes; name one: --push NAME/REPO --private")
+    stated = license_of(license, license_name, license_link)
     _quiet()
     if push is not None:
         from mmkit.exchange.hf_push import require_hub
@@ -45,10 +59,20 @@ def export_hf(
     model, figures = open_model(folder, "cpu"), kept(folder)
     if figures is None:
         typer.echo(f"{folder / FIGURES} is of an older model and not shown; mmkit evaluate {folder} --keep", err=True)
-    count = write(model, out, task=task, bare=bare, figures=figures or (), name=push)
+    count = write(
+        model,
+        out,
+        task=task,
+        bare=bare,
+        figures=figures or (),
+        name=push,
+        license=license,
+        license_name=license_name,
+        license_link=license_link,
+    )
     typer.echo(f"read back: {count} tensors, bit for bit", err=True)
     if push is not None:
-        _push(out, push, private)
+        _push(out, push, private, stated)
     typer.echo(out)
 
 
@@ -87,19 +111,20 @@ def _graphs(folder: Path, out: Path, form: Literal["torch", "onnx"], tasks: list
     typer.echo(out)
 
 
-def _push(out: Path, repo: str, private: bool) -> None:
+def _push(out: Path, repo: str, private: bool, stated: Any) -> None:
     """Upload what is written; it stays, whatever happens."""
     from mmkit.errors import MmkitError
     from mmkit.exchange.hf_push import push
 
     try:
-        done = push(out, repo, private=private or None)
+        done = push(out, repo, private=private or None, stated=stated)
     except MmkitError as error:
         again = f"hf upload {repo} {out}" + " --private" * private
         raise MmkitError(f"{error}\n  {out} is written and stays; later: {again}") from error.__cause__
     typer.echo(f"uploaded to {done.url}", err=True)
     if done.card_stays:
-        typer.echo(f"{repo} has a card already, which stays; the new one is {out / 'README.md'}", err=True)
+        stays = f"which stays, with license: {stated.id}" if stated is not None else "which stays"
+        typer.echo(f"{repo} has a card already, {stays}; the new one is {out / 'README.md'}", err=True)
 
 
 @bring.command("hf")

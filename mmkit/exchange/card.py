@@ -6,7 +6,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from mmkit.exchange.card_data import HUB_NAME, hub_names, parts_of_data, tested_on
+from mmkit.exchange.card_data import HUB_NAME, base_models, hub_names, parts_of_data, tested_on
+from mmkit.exchange.card_license import NOT_STATED, License
 from mmkit.exchange.card_tags import kinds_of, pipeline_tag, tag_of
 from mmkit.exchange.card_text import code, plain, slug
 from mmkit.model.model import Model
@@ -17,21 +18,37 @@ CARD = "README.md"
 _LABELS = 20
 
 
-def card_of(model: Model, config: Any, name: str, figures: Sequence[Kept] = ()) -> ModelCard:
+def card_of(
+    model: Model,
+    config: Any,
+    name: str,
+    figures: Sequence[Kept] = (),
+    stated: License | None = None,
+) -> ModelCard:
     """The card of an exported model.
 
     Args:
         config: the ``MmkitConfig``; decides what is said of the data: nothing, where it was made ``bare``.
         name: of the repository or the folder. figures: measured on this very model.
+        stated: the licence, as whoever exports the model says it.
     """
     data = json.loads(config.spec).get("data") or {}
     lines = [*_head(model, config, name), *_parts(model), *_data(data), *_figures(figures, data)]
     lines += _privacy(model.privacy) if model.privacy else []
-    meta = _meta(model, config, name, [one for one in figures if one.task in model.plan.tasks], data)
+    lines += ["## License", "", NOT_STATED if stated is None else stated.words()]
+    shown = [one for one in figures if one.task in model.plan.tasks]
+    meta = _meta(model, config, name, shown, data, stated.fields() if stated is not None else {})
     return ModelCard(f"---\n{meta.to_yaml()}\n---\n\n" + "\n".join(lines) + "\n")
 
 
-def _meta(model: Model, config: Any, name: str, figures: Sequence[Kept], data: Mapping[str, Any]) -> ModelCardData:
+def _meta(
+    model: Model,
+    config: Any,
+    name: str,
+    figures: Sequence[Kept],
+    data: Mapping[str, Any],
+    stated: Mapping[str, str],
+) -> ModelCardData:
     tags = ["mmkit", *sorted({slug(kind) for kinds in _kinds(model) for kind in kinds})]
     if model.privacy and model.privacy.get("epsilon") is not None and not model.privacy.get("seeded"):
         tags.append("differential-privacy")
@@ -40,9 +57,11 @@ def _meta(model: Model, config: Any, name: str, figures: Sequence[Kept], data: M
         library_name="mmkit",
         pipeline_tag=pipeline_tag(model.plan, config.task),
         tags=tags,
+        base_model=base_models(model.plan) or None,
         datasets=hub_names(data.get("train") or []) or None,
         model_name=slug(name.rpartition("/")[2]) if results else None,
         eval_results=results or None,
+        **stated,  # type: ignore[arg-type]
     )
 
 

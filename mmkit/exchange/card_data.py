@@ -6,6 +6,7 @@ from typing import Any
 
 from mmkit.exchange.card_text import base_name, plain, slug
 from mmkit.training.figures import Kept
+from mmkit.wiring.graph import Plan
 
 HUB = "hub:"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -25,6 +26,12 @@ def name_of(source: Source) -> str:
 def hub_names(sources: Sequence[Source]) -> list[str]:
     """Data sets of the hub, each once."""
     return list(dict.fromkeys(name_of(source) for source in sources if _is_hub(source)))
+
+
+def base_models(plan: Plan) -> list[str]:
+    """Models of the hub that parts began as, each once: what their option ``hub`` names."""
+    named = (placed.options().get("hub") for placed in plan.placed())
+    return list(dict.fromkeys(name for name in named if isinstance(name, str) and HUB_NAME.fullmatch(name)))
 
 
 def parts_of_data(data: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:

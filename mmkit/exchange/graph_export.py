@@ -1,6 +1,7 @@
 """Tasks of a model as graphs of torch.export or ONNX, each run again and compared before it counts as written."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmkit.exchange.hf_build import save_assets
 from mmkit.exchange.hf_export import fresh_folder
 from mmkit.interfaces import TaskHead
 from mmkit.model.batch import Sample
+from mmkit.model.compact import require_whole
 from mmkit.model.lora import merge
 from mmkit.model.model import Model
 from mmkit.ragged import NeedsLengthsError, Ragged
@@ -59,6 +61,7 @@ def export_graphs(
         MmkitError: the folder is there already, a named task is not there or cannot be exported, or none can, or a graph does not
             give the model's numbers. PluginError: a component cannot be traced.
     """
+    require_whole(model, "exported")
     chosen, left = _chosen(model, tasks)
     if form == "onnx":
         need_onnx()
@@ -66,9 +69,9 @@ def export_graphs(
     model.float().eval()
     with fresh_folder(out) as folder:
         tried = {task: samples_of(model, task) for task in chosen}
-        questions = [(one, *tried[task]) for task in chosen for one in _questions(model, task, tried[task][0][0])]
-        if len(questions) == 1:
-            questions = [(replace(questions[0][0], name="model"), *questions[0][1:])]
+        questions = _filed(
+            [(one, *tried[task]) for task in chosen for one in _questions(model, task, tried[task][0][0])]
+        )
         done, texts = [], []
         for question, samples, source in questions:
             exported, text = _write(model, question, samples, source, folder, form)
@@ -125,6 +128,20 @@ def _questions(model: Model, task: str, sample: Sample) -> list[Question]:
     if len(set(names)) < len(names):
         found = [replace(question, name=f"{task}-{'ab'[place]}") for place, question in enumerate(found)]
     return found
+
+
+def _filed(given: Sequence[tuple[Question, list[Sample], str]]) -> list[tuple[Question, list[Sample], str]]:
+    """With names that files may have, each another: the only one is ``model``."""
+    if len(given) == 1:
+        return [(replace(given[0][0], name="model"), *given[0][1:])]
+    found: dict[str, tuple[Question, list[Sample], str]] = {}
+    for question, samples, source in given:
+        name = plain = re.sub(r"[^\w .-]", "-", question.name)
+        number = 2
+        while name.lower() in found:
+            name, number = f"{plain}-{number}", number + 1
+        found[name.lower()] = (replace(question, name=name), samples, source)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

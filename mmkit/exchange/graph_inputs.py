@@ -1,5 +1,7 @@
 """What an exported graph is given: for each column the tensors that its processor or vocabulary makes, padded, with their lengths."""
 
+import keyword
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,7 +68,37 @@ def places_of(model: Model, task: str, sample: Sample, modalities: set[str] | No
         modality = planned.modality_of[part.column]
         if modalities is None or modality in modalities:
             found.append(_place(model, at, part.column, modality, made))
-    return tuple(found)
+    return _named(found)
+
+
+def _named(places: Sequence[Place]) -> tuple[Place, ...]:
+    """The places with names for their inputs: that of the column, with its tensor's where it has several, as a name of Python
+    that no other input and no other's length has. A column that is twice in the template is one input."""
+    names: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for place in places:
+        for field in place.fields:
+            if (place.column, field.key) in names:
+                continue
+            wanted = place.column if len(place.fields) == 1 else f"{place.column}_{field.key}"
+            name = plain = identifier(wanted)
+            number = 2
+            while {name, name + LENGTH} & taken:
+                name, number = f"{plain}_{number}", number + 1
+            taken |= {name, name + LENGTH}
+            names[place.column, field.key] = name
+    return tuple(
+        replace(place, fields=tuple(replace(field, name=names[place.column, field.key]) for field in place.fields))
+        for place in places
+    )
+
+
+def identifier(text: str) -> str:
+    """A text as a name of an argument in Python."""
+    name = re.sub(r"\W", "_", text)
+    if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+        name = f"{name}_" if name.isidentifier() else f"_{name}"
+    return name
 
 
 def _place(model: Model, at: int, column: str, modality: str, made: Ids | Media) -> Place:
@@ -80,19 +112,15 @@ def _place(model: Model, at: int, column: str, modality: str, made: Ids | Media)
     for key in keys:
         value, ragged = batch[key], key in flat or isinstance(batch[key], Ragged)
         tensor = value.values if isinstance(value, Ragged) else value if ragged else value[0]
-        fields.append(Field(column if len(keys) == 1 else f"{column}_{key}", key, ragged, tensor))
+        fields.append(Field(key, key, ragged, tensor))
     return Place(at, column, modality, tuple(fields), flat=flat)
 
 
 def without(places: Sequence[Place], names: set[str]) -> tuple[Place, ...]:
     """The places without inputs that nothing reads, such as random numbers for the augmentation."""
-    found = []
-    for place in places:
-        left = tuple(field for field in place.fields if field.name not in names)
-        if len(left) == 1:
-            left = (replace(left[0], name=place.column),)
-        found.append(replace(place, fields=left))
-    return tuple(found)
+    return _named(
+        [replace(place, fields=tuple(field for field in place.fields if field.name not in names)) for place in places]
+    )
 
 
 def tensors_of(

@@ -179,7 +179,7 @@ def _named(compute: Callable[[Mapping[str, Tensor]], Any], question: Question) -
     fields = [one for place in question.places for one in place.fields]
     lengths = not question.alone
     names = [name for f in fields for name in ([f.name, f.name + LENGTH] if f.ragged and lengths else [f.name])]
-    signature = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])
+    signature = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in dict.fromkeys(names)])
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return compute(signature.bind(*args, **kwargs).arguments)

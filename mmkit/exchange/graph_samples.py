@@ -84,16 +84,22 @@ def _raw(model: Model, task: str, modality: str) -> Any:
 
 
 def _varied(model: Model, task: str, sample: Sample, draw: torch.Generator) -> Sample:
-    """Shorter, shuffled and with noise."""
+    """Shorter, shuffled and with noise; a column that is there twice is so in both places."""
     parts: list[Ids | Media] = []
+    known: dict[str, Ids | Media] = {}
     for part, made in zip(model.plan.tasks[task].parts, sample.parts, strict=True):
         if not isinstance(part, Slot):
             parts.append(made)
-        elif isinstance(made, Ids):
+            continue
+        if part.column in known:
+            parts.append(known[part.column])
+            continue
+        if isinstance(made, Ids):
             order = torch.randperm(len(made.ids), generator=draw).tolist()
             parts.append(Ids(tuple(made.ids[at] for at in order[: _some(len(made.ids), draw)]), made.whole))
         else:
             parts.append(_varied_media(model, made, draw))
+        known[part.column] = parts[-1]
     return replace(sample, parts=tuple(parts))
 
 

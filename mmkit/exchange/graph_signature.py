@@ -27,9 +27,8 @@ def signature(form: str, graphs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def described(model: Model, graph: Graph, file: str, given: Mapping[str, Tensor], run: Runner) -> dict[str, Any]:
     """One graph."""
     task = model.plan.tasks[graph.question.task]
-    inputs = [
-        one for place in graph.question.places for field in place.fields for one in _inputs(model, graph, place, field)
-    ]
+    fields = {field.name: (place, field) for place in graph.question.places for field in place.fields}
+    inputs = [one for place, field in fields.values() for one in _inputs(model, graph, place, field)]
     return {
         "file": file,
         "task": task.name,

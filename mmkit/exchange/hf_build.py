@@ -15,6 +15,7 @@ from mmkit.discovery.loader import discover
 from mmkit.errors import CheckpointError, MmkitError, PluginError, SpecError, nearest
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.model.checkpoint import assets_of, check_lock, lock_of, unique
+from mmkit.model.compact import require_whole
 from mmkit.model.lora import adaptable, merge
 from mmkit.model.model import Model
 from mmkit.wiring.construct import Parts, construct
@@ -29,8 +30,9 @@ def config_of(model: Model, task: str | None, bare: bool = False) -> MmkitConfig
     """Everything but the weights and the assets.
 
     Raises:
-        MmkitError: there is no such task, or adapters are kept apart.
+        MmkitError: there is no such task, adapters are kept apart, or weights are held in fewer bits.
     """
+    require_whole(model, "exported")
     tasks = model.plan.tasks
     chosen = task or next((name for name in tasks if model.parts.heads[name].autoregressive), next(iter(tasks), ""))
     if chosen not in tasks:
@@ -81,7 +83,8 @@ def save_assets(model: Model, folder: Path) -> None:
 
 def push_options(given: dict[str, Any], folder: Path) -> dict[str, Any] | None:
     """Take what ``push_to_hub`` wants out of the options of ``save_pretrained``; None where nothing is to be pushed."""
-    names = ("commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id")
+    names = ["commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags", "repo_id"]
+    names += ["license", "license_name", "license_link"]
     if not given.pop("push_to_hub", False):
         return None
     return {"repo_id": folder.resolve().name, **{name: given.pop(name) for name in names if name in given}}

@@ -7,22 +7,35 @@ from typing import TYPE_CHECKING
 from transformers.utils.hub import cached_file
 
 from mmkit.exchange.card import CARD, card_of
+from mmkit.exchange.card_edit import edit_card
+from mmkit.exchange.card_license import License
 
 if TYPE_CHECKING:
     from mmkit.exchange.hf_model import MmkitModel
 
 
-def save_with_card(model: "MmkitModel", folder: Path, name: str, max_shard_size: int | str) -> None:
+def save_with_card(
+    model: "MmkitModel",
+    folder: Path,
+    name: str,
+    max_shard_size: int | str,
+    stated: License | None = None,
+) -> None:
     """Write everything.
 
     A model that was trained on since it was loaded gets a new card, without the figures of the one it was.
+
+    Raises:
+        MmkitError: the card that it came with states another licence.
     """
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     came_with = _card_of_origin(model, folder)
     if came_with is None:
-        card_of(model.core, model.config, name).save(folder / CARD)
+        card_of(model.core, model.config, name, stated=stated).save(folder / CARD)
     else:
         (folder / CARD).write_bytes(came_with.read_bytes())
+        if stated is not None:
+            edit_card(folder / CARD, f"the card of {model.config.name_or_path}", stated=stated)
 
 
 def _card_of_origin(model: "MmkitModel", folder: Path) -> Path | None:

@@ -10,6 +10,7 @@ import torch
 
 from mmkit.errors import CheckpointError, MmkitError
 from mmkit.exchange.card import CARD, card_of
+from mmkit.exchange.card_license import license_of
 from mmkit.exchange.hf_model import MmkitModel
 from mmkit.exchange.hf_processor import MmkitProcessor
 from mmkit.model.checkpoint import load
@@ -47,22 +48,27 @@ def export_hf(
     bare: bool = False,
     figures: Sequence[Kept] = (),
     name: str | None = None,
+    license: str | None = None,  # noqa: A002
+    license_name: str | None = None,
+    license_link: str | None = None,
 ) -> int:
     """Write a model as transformers reads it, with its card; the number of tensors that were read back bit for bit.
 
     Args:
         task: that is meant where inputs name none. bare: without the spec's sections ``data`` and ``train``.
         figures: measured on this very model, for the card. name: of the repository it is for; default: that of ``out``.
+        license, license_name, license_link: for the card, as the hub has them.
 
     Raises:
-        MmkitError: the folder is there already, there is no such task, a name is none that transformers can read, or what was
+        MmkitError: the folder is there already, there is no such task or license, a name is none that transformers can read, or what was
             read back differs.
     """
+    stated = license_of(license, license_name, license_link)
     with fresh_folder(out) as folder:
         wrapped = MmkitModel.of(model, task, bare)
         _check_names(model)
         wrapped.save_pretrained(folder)
-        card_of(model, wrapped.config, name or out.name, figures).save(folder / CARD)
+        card_of(model, wrapped.config, name or out.name, figures, stated).save(folder / CARD)
         MmkitProcessor.from_pretrained(folder)
         return same(model, MmkitModel.from_pretrained(folder).core)
 

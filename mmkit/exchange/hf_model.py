@@ -18,6 +18,7 @@ from mmkit.exchange.hf_build import build_core, lora_pattern, push_options, save
 from mmkit.exchange.hf_config import MmkitConfig
 from mmkit.exchange.hf_forward import Asked, Forward, answer
 from mmkit.exchange.hf_generation import Legal, can_cache, generation_config_of, merged
+from mmkit.model.compact import require_whole
 from mmkit.model.model import Model
 
 
@@ -124,6 +125,7 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:  # type: ignore[override]
         """As transformers', with the files that components need; ``push_to_hub=True`` is ``push_to_hub`` afterwards."""
+        require_whole(self.core, "saved")
         kwargs["save_original_format"] = False
         pushed = push_options(kwargs, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
@@ -132,23 +134,35 @@ class MmkitModel(PreTrainedModel, GenerationMixin):
             if pushed is not None:
                 self.push_to_hub(**pushed)
 
-    def push_to_hub(self, repo_id: str, max_shard_size: int | str = "50GB", **options: Any) -> Any:  # type: ignore[override]
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        max_shard_size: int | str = "50GB",
+        license: str | None = None,  # noqa: A002
+        license_name: str | None = None,
+        license_link: str | None = None,
+        **options: Any,
+    ) -> Any:
         """Upload the model, all that its processor needs, and its card. One that the repository has already stays.
 
         Args:
+            license: for the card, one of the hub's identifiers. license_name, license_link: of the license ``other``.
             options: ``commit_message``, ``commit_description``, ``private``, ``token``, ``revision``, ``create_pr`` and
                 ``tags``, as transformers has them.
 
         Raises:
-            MmkitError: it cannot be uploaded; the message says why.
+            MmkitError: it cannot be uploaded, or the license is none; the message says why.
         """
+        from mmkit.exchange.card_license import license_of
         from mmkit.exchange.hf_card import save_with_card
         from mmkit.exchange.hf_push import push_saved
 
-        def save(folder: Path) -> None:
-            save_with_card(self, folder, repo_id, max_shard_size)
+        stated = license_of(license, license_name, license_link)
 
-        return push_saved(save, repo_id, message="Upload model", **options)
+        def save(folder: Path) -> None:
+            save_with_card(self, folder, repo_id, max_shard_size, stated)
+
+        return push_saved(save, repo_id, message="Upload model", stated=stated, **options)
 
     def task_of(self, task_ids: Int[Tensor, " rows"] | None) -> str:
         """The one task of a batch.

@@ -1,18 +1,22 @@
 """Uploads a written folder to a repository of the hub; what lies on this machine stays whatever happens."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import HfApi, ModelCard, get_token, is_offline_mode
+from huggingface_hub import CommitOperationAdd, HfApi, get_token, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from mmkit import __version__
 from mmkit.errors import MmkitError
 from mmkit.exchange.card import CARD
+from mmkit.exchange.card_edit import edit_card
+from mmkit.exchange.card_license import License
 
 FAULTS: tuple[type[Any], ...] = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
 """What an upload may end in; the last are those of the HTTP library that huggingface_hub uses, which has changed."""
@@ -62,16 +66,19 @@ def push(
     message: str = "Upload model",
     description: str | None = None,
     tags: Sequence[str] = (),
+    stated: License | None = None,
 ) -> Pushed:
     """Create the repository where there is none, and upload everything in the folder in one commit.
 
-    A card that the repository has already may have been edited there: it stays, with ``tags`` added to it.
+    A card that the repository has already may have been edited there: it stays, with ``tags`` added to it, and with the
+    licence where it states none. The folder stays as it is.
 
     Args:
         private: of a new repository; one that is there has to be so already.
 
     Raises:
-        MmkitError: it is public though ``private`` was asked for, may not be written, or cannot be reached.
+        MmkitError: it is public though ``private`` was asked for, may not be written, or cannot be reached; or its card
+            states another licence.
     """
     require_hub(repo, token)
     api = HfApi(token=token, library_name="mmkit", library_version=__version__)
@@ -84,31 +91,43 @@ def push(
         if revision is not None and not revision.startswith("refs/pr"):
             api.create_branch(made.repo_id, branch=revision, exist_ok=True)
         stays = api.file_exists(made.repo_id, CARD, revision=revision)
-        left_out = [] if _tagged(folder, made.repo_id, token, revision, tags, stays) else [CARD] * stays
-        commit = api.upload_folder(
-            repo_id=made.repo_id,
-            folder_path=folder,
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=message,
-            commit_description=description,
-            ignore_patterns=left_out,
-        )
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        card = files.pop(CARD, None)
+        there = partial(api.hf_hub_download, made.repo_id, CARD, revision=revision) if stays else None
+        edit = partial(edit_card, whose=f"the card of {repo}", tags=tags, stated=stated)
+        with TemporaryDirectory() as beside:
+            if tags or stated is not None:
+                card = _card(card, there, Path(beside) / CARD, edit)
+            elif stays:
+                card = None
+            files |= {CARD: card} if card is not None else {}
+            commit = api.create_commit(
+                made.repo_id,
+                [CommitOperationAdd(name, path) for name, path in files.items()],
+                revision=revision,
+                create_pr=create_pr,
+                commit_message=message,
+                commit_description=description,
+            )
     except FAULTS as error:
         given = error if isinstance(error, OSError) else OSError(str(error))
         raise MmkitError(f"{repo} could not be uploaded to: {_why(api, error)}") from given
     return Pushed(commit, str(made), stays)
 
 
-def _tagged(folder: Path, repo: str, token: Any, revision: str | None, tags: Sequence[str], stays: bool) -> bool:
-    """Put the card with further tags into the folder: the repository's own, where it has one."""
-    if not tags:
-        return False
-    card = ModelCard.load(repo if stays else folder / CARD, token=token, ignore_metadata_errors=True)
-    own = card.data.tags or []
-    card.data.tags = [*own, *(tag for tag in dict.fromkeys(tags) if tag not in own)]
-    card.save(folder / CARD)
-    return True
+def _card(own: Path | None, there: Callable[[], str] | None, copy: Path, edit: Callable[[Path], bool]) -> Path | None:
+    """The card to upload: the folder's own, or the repository's, each with what is added to it; None: it has one that stays.
+
+    Raises:
+        MmkitError: there is no card.
+    """
+    source = there() if there is not None else own
+    if source is None:
+        raise MmkitError(
+            "tags and a license are written into a card, and here is none; push the model, or leave them out"
+        )
+    shutil.copyfile(source, copy)
+    return copy if edit(copy) or there is None else None
 
 
 def _why(api: HfApi, error: BaseException) -> str:
@@ -139,7 +158,7 @@ def push_saved(
     revision: str | None = None,
     create_pr: bool = False,
     tags: str | Sequence[str] | None = None,
-    **_: Any,
+    stated: License | None = None,
 ) -> Any:
     """Upload what ``save`` writes into a folder of its own; the options are those of transformers' ``push_to_hub``.
 
@@ -159,4 +178,5 @@ def push_saved(
             message=commit_message or message,
             description=commit_description,
             tags=[tags] if isinstance(tags, str) else tags or (),
+            stated=stated,
         ).commit

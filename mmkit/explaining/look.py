@@ -11,9 +11,9 @@ from mmkit.explaining.explanation import Attention, Part
 from mmkit.explaining.inputs import Inputs
 from mmkit.explaining.question import Question, pieces_of
 from mmkit.explaining.rollout import places, relevance, rollout
-from mmkit.interfaces import Attentive, SoftAdapter
+from mmkit.interfaces import Attentive, Explainable, SoftAdapter
 from mmkit.model.batch import Ids
-from mmkit.model.model import Run
+from mmkit.model.model import Model, Run
 from mmkit.ragged import Ragged
 from mmkit.spec.template import Literal
 
@@ -21,13 +21,21 @@ ROLLOUT, RELEVANCE = "rollout", "relevance"
 _LEAST = 1e-30
 
 
-def attentive(asked: Question) -> Any:
+def has_attention(model: Model, task: str) -> bool:
+    """Whether an explanation of this task may show attention."""
+    head = model.parts.heads[task]
+    try:
+        return attentive(model, task) is not None and (head.autoregressive or isinstance(head, Explainable))
+    except MmkitError:
+        return False
+
+
+def attentive(model: Model, task: str) -> Any:
     """The backbone that the task reads.
 
     Raises:
         MmkitError: it has no attention that can be seen, or does not read the stream.
     """
-    model, task = asked.model, asked.task
     reads = model.plan.tasks[task].reads
     found = [model.parts.backbones[node] for node in reads if node in model.parts.backbones]
     if len(reads) != 1 or not found:

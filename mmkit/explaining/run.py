@@ -62,7 +62,7 @@ def explain(
 
 
 def _explained(asked: Question, row: Mapping[str, Any], steps: int, each_output: bool, attention: bool) -> Explanation:
-    backbone = attentive(asked) if attention else None
+    backbone = attentive(asked.model, asked.task) if attention else None
     inputs = Inputs(asked.model, asked.task, asked.sample, asked)
     values, baselines = [given.value for given in inputs.all], [given.baseline for given in inputs.all]
 

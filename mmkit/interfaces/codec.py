@@ -1,14 +1,12 @@
 """Codec: a vocabulary of code numbers on a grid of places (pictures) or in frames (sound), in one or several codebooks."""
 
 from abc import abstractmethod
-from array import array
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Protocol, final, runtime_checkable
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from mmkit.errors import MmkitError, SampleError
 from mmkit.interfaces.adapter import VocabularyAdapter
+from mmkit.interfaces.known_ids import known_ids
 
 
 @runtime_checkable
@@ -164,11 +163,6 @@ class CodeLayout:
         return (own, stop)
 
 
-REMEMBERED = 200_000
-"""Values whose ids a process keeps, 4 bytes each id."""
-_KNOWN: "WeakKeyDictionary[Codec, dict[Hashable, array[int]]]" = WeakKeyDictionary()
-
-
 def _key(raw: Any) -> Hashable | None:
     """What tells a file from others, where it is one: its bytes, or its path, size and time."""
     if isinstance(raw, Mapping):
@@ -248,17 +242,12 @@ class Codec(VocabularyAdapter):
 
     @final
     def encode(self, raw: Any) -> list[int]:
-        """``quantize``, laid out. Files and their bytes are remembered: later epochs do not run the network again."""
+        """``quantize``, laid out. Files and their bytes are remembered while there is room: later epochs do not run the network
+        again."""
         key = _key(raw)
         if key is None:
             return self._made(raw)
-        known = _KNOWN.setdefault(self, {})
-        if key not in known:
-            ids = array("I", self._kept(raw))
-            if len(known) >= REMEMBERED:
-                return ids.tolist()
-            known[key] = ids
-        return known[key].tolist()
+        return known_ids(self).get(key, lambda: self._kept(raw))
 
     def _made(self, raw: Any) -> list[int]:
         return self.layout.ids(self.quantize(raw))

@@ -19,8 +19,10 @@ def compact(model: "Model", kind: str) -> int:
     ``nf4``: 4-bit NormalFloat in blocks of 64 (Dettmers et al. 2023).
 
     Raises:
-        MmkitError: no such kind, or its library is not installed.
+        MmkitError: no such kind, its library is not installed, or the model is held in fewer bits already.
     """
+    if model.compacted:
+        raise MmkitError(f"this model is held with quantize({model.compacted!r}) already; load it anew")
     if kind not in KINDS:
         raise MmkitError(f"quantize {kind!r}: {nearest(kind, list(KINDS))}")
     module, extra, change = KINDS[kind]
@@ -38,6 +40,16 @@ def compact(model: "Model", kind: str) -> int:
             kept.data = kept.data.clone()  # no longer of the file, whose mapping is let go with all that was read of it
     model.compacted = kind
     return len(found)
+
+
+def require_whole(model: "Model", doing: str) -> None:
+    """Refuse a model in fewer bits where its weights are to be written.
+
+    Raises:
+        MmkitError: it is one.
+    """
+    if model.compacted:
+        raise MmkitError(f"a model with quantize({model.compacted!r}) is not {doing}; load it anew, and take that")
 
 
 def layers(model: "Model") -> list[tuple[nn.Module, str]]:

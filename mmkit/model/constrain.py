@@ -180,13 +180,13 @@ def rules_of(vocabulary: VocabularyAdapter, name: str, given: Any, count: int) -
 
 def needed(schema: Any) -> Iterator[str]:
     """Characters that every vocabulary must have for values of a schema: its punctuation, its digits and literals, and the names and
-    constants that it says. What its strings may hold beside that, and its patterns, is seen only while an answer is written."""
+    constants that it says; where it has constants, the type is theirs. What its strings may hold beside that, and its patterns, is seen only while an answer is written."""
     if isinstance(schema, list | tuple):
         for one in schema:
             yield from needed(one)
     if not isinstance(schema, Mapping):
         return
-    kinds = schema.get("type")
+    kinds = None if "enum" in schema or "const" in schema else schema.get("type")
     for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []:
         yield from _OF_TYPE.get(str(kind), "")
     for key, value in schema.items():

@@ -12,8 +12,9 @@ import gradio as gr
 from mmkit.model.model import Model
 from mmkit.play.answer import PLACES, Answer, fault_html
 from mmkit.play.columns import LONGEST, Column
-from mmkit.play.player import Player, explainer
+from mmkit.play.player import Player
 
+NO = "no"
 MODEL = "model"  # the one queue
 CSS = (
     ".fault {border-left: 4px solid #c0392b; padding: .6em 1em} .part {margin: .5em 0} footer {display: none !important} "
@@ -75,8 +76,8 @@ class Tab:
     def press(self, *given: Any) -> Iterator[list[Any]]:
         """What the button does: a drawing of every state of the answer."""
         fields, options = given[: len(self.fields)], given[len(self.fields) : len(self.fields) + len(self.options)]
-        explain = bool(given[-1]) if self.explain is not None else False
-        for answer in self.player.ask(fields, options, explain):
+        explain = given[-1] if self.explain is not None else NO
+        for answer in self.player.ask(fields, options, "" if explain == NO else explain):
             yield drawn(answer)
 
 
@@ -111,7 +112,7 @@ def _tab(player: Player) -> Tab:
                         gr.Number(label=one.name, value=one.value, precision=0 if one.whole else None, info=one.says)
                         for one in player.options
                     ]
-            explain = gr.Checkbox(label="explain", value=False) if explainer() else None
+            explain = gr.Radio([NO, *player.ways], label="explain", value=NO) if player.ways else None
             button = gr.Button("Run", variant="primary")
         with gr.Column():
             fault = gr.HTML(visible=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import mmkit
 from mmkit.errors import MmkitError
+from mmkit.explaining.look import has_attention
 from mmkit.interfaces import Codec
 from mmkit.model.batch import Media
 from mmkit.model.model import Model
@@ -27,8 +28,15 @@ def explainer() -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
+GRADIENTS, ATTENTION = "gradients", "gradients and attention"
+"""How an answer is explained."""
+
+
 class Player:
     """Answers one task.
+
+    Attributes:
+        ways: in which its answers can be explained; none without an explainer.
 
     Args:
         folder: of uploads and answers; no other file is read. lock: of the model, shared by its tasks.
@@ -37,6 +45,9 @@ class Player:
     def __init__(self, model: Model, task: str, folder: Path, lock: threading.Lock) -> None:
         self.model, self.task, self.folder, self.lock = model, task, folder.resolve(), lock
         self.columns, self.options = columns_of(model, task), options_of(model, task)
+        self.ways: tuple[str, ...] = (GRADIENTS,) if explainer() else ()
+        if self.ways and has_attention(model, task):
+            self.ways += (ATTENTION,)
         self.streams = model.parts.heads[task].autoregressive and not self._in_chunks()
 
     def _in_chunks(self) -> bool:
@@ -57,8 +68,12 @@ class Player:
             left = left[count:]
         return found
 
-    def ask(self, fields: Sequence[Any], options: Sequence[Any], explain: bool = False) -> Iterator[Answer]:
-        """The answer as it comes into being; an error is an answer, too, and tells nothing of the program."""
+    def ask(self, fields: Sequence[Any], options: Sequence[Any], explain: str = "") -> Iterator[Answer]:
+        """The answer as it comes into being; an error is an answer, too, and tells nothing of the program.
+
+        Args:
+            explain: one of the ``ways``; empty: not at all.
+        """
         with self.lock:
             try:
                 yield from self._asked(self.row(fields), chosen(self.options, options), explain)
@@ -70,7 +85,7 @@ class Player:
                 _log.error("task %r failed: %s", self.task, type(error).__name__)
                 yield Answer(fault="this failed for a reason that lies in the program, not in what you gave")
 
-    def _asked(self, row: Mapping[str, Any], options: Mapping[str, Any], explain: bool) -> Iterator[Answer]:
+    def _asked(self, row: Mapping[str, Any], options: Mapping[str, Any], explain: str) -> Iterator[Answer]:
         began = time.perf_counter()
         sample = self.model.preparer(self.folder)(self.task, row, target=False)
         read = sum(part.tokens if isinstance(part, Media) else len(part.ids) for part in sample.parts)
@@ -91,9 +106,10 @@ class Player:
         function = explainer() if explain else None
         if function is not None:
             yield Answer(answer.places, answer.said + " · explaining …")
-            target = {"target": value} if isinstance(value, str) else {}
+            wanted: dict[str, Any] = {"target": value} if isinstance(value, str) else {}
+            wanted |= {"attention": True} if explain == ATTENTION else {}
             try:
-                why = function(self.model, self.task, row, root=self.folder, **target).html()
+                why = function(self.model, self.task, row, root=self.folder, **wanted).html()
                 yield Answer(answer.places, answer.said, why=why)
             except MmkitError as error:
                 yield Answer(answer.places, answer.said, fault=self._private(str(error)))

@@ -97,7 +97,7 @@ def test_a_hostile_spec_breaks_neither_yaml_nor_markdown(tmp_path: Path) -> None
     assert not kinds & {"link_open", "image", "html_block", "em_open", "strong_open", "hr"}
     assert {t.content for t in tokens if t.type == "html_inline"} <= {"<code>", "</code>"}
     titles = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
-    assert titles == ["`me/x`", "Tasks", "Use", "Parts", "Data", "Figures"]
+    assert titles == ["`me/x`", "Tasks", "Use", "Parts", "Data", "Figures", "License"]
     assert [token.info for token in tokens if token.type == "fence"] == ["python"]
     assert "/home" not in text
 

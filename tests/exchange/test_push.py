@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard, constants
+from transformers import AutoModel, AutoProcessor
 
 import mmkit
 from mmkit.exchange.hf_export import export_hf
@@ -195,3 +196,62 @@ def test_a_public_repository_is_not_taken_for_a_private_one(run: Command, hub: H
     assert code == 2
     assert err.endswith(said + STAYS.format(repo="me/ducks", more=" --private"))
     assert hub.repos["me/ducks"].files == {}
+
+
+def test_a_licence_is_written_into_a_card_that_states_none_and_never_over_another(
+    run: Command, hub: Hub, saved: Path, tmp_path: Path
+) -> None:
+    hub.repos["me/ducks"] = Repo(files={"README.md": b"---\nlanguage: en\n---\nMine.\n"})
+    export = ("export", "hf", saved, "out", "--push", "me/ducks", "--license", "mit")
+    code, _, err = run(*export)
+    assert code == 0, err
+    stays = "me/ducks has a card already, which stays, with license: mit; the new one is out/README.md"
+    assert err.splitlines()[-1] == stays
+    assert hub.repos["me/ducks"].files["README.md"] == b"---\nlanguage: en\nlicense: mit\n---\nMine.\n"
+    assert ModelCard.load(tmp_path / "out" / "README.md").text.endswith("## License\n\n`mit`.\n")
+    before = dict(hub.repos["me/ducks"].files)
+    code, out, err = run("export", "hf", saved, "other", "--push", "me/ducks", "--license", "gpl-3.0")
+    said = "the card of me/ducks has license: mit already, not gpl-3.0; change its README.md, or give no license"
+    assert (code, out) == (2, "")
+    assert err.endswith(f"error: {said}\n  other is written and stays; later: hf upload me/ducks other\n")
+    assert hub.repos["me/ducks"].files == before
+
+
+def test_the_card_of_the_revision_is_the_one_that_is_edited(hub: Hub, exported: Path) -> None:
+    hub.repos["me/ducks"] = Repo(files={"README.md": b"Mine.\n"})
+    push(exported, "me/ducks", revision="refs/pr/1", tags=["ducks"])
+    asked = [line for line in hub.asked if line.endswith("README.md")]
+    assert "HEAD /me/ducks/resolve/refs%2Fpr%2F1/README.md" in asked
+    assert not [line for line in asked if "/main/" in line]
+
+
+def test_the_licence_of_what_was_loaded_goes_along_and_one_may_be_added(
+    hub: Hub, exported: Path, tmp_path: Path
+) -> None:
+    loaded = AutoModel.from_pretrained(exported)
+    loaded.push_to_hub("me/ducks", license="apache-2.0")
+    card = ModelCard(hub.repos["me/ducks"].files["README.md"].decode())
+    assert card.data.license == "apache-2.0"
+    assert card.text.endswith("## License\n\n`apache-2.0`.\n")
+    (tmp_path / "ducks").mkdir()
+    for name, content in hub.repos["me/ducks"].files.items():
+        (tmp_path / "ducks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ducks" / name).write_bytes(content)
+    again = AutoModel.from_pretrained(tmp_path / "ducks")
+    with pytest.raises(mmkit.MmkitError) as caught:
+        again.push_to_hub("me/again", license="mit")
+    said = f"the card of {tmp_path / 'ducks'} has license: apache-2.0 already, not mit; change its README.md, or give no license"
+    assert str(caught.value) == said
+    assert "me/again" not in hub.repos
+    again.save_pretrained(tmp_path / "again", push_to_hub=True, repo_id="me/again", license="apache-2.0")
+    assert ModelCard(hub.repos["me/again"].files["README.md"].decode()).data.license == "apache-2.0"
+
+
+def test_what_goes_into_a_card_is_refused_where_there_is_none(hub: Hub, exported: Path) -> None:
+    processor = AutoProcessor.from_pretrained(exported)
+    with pytest.raises(mmkit.MmkitError) as caught:
+        processor.push_to_hub("me/spelling", tags=["ducks"])
+    said = "tags and a license are written into a card, and here is none; push the model, or leave them out"
+    assert str(caught.value) == said
+    with pytest.raises(TypeError, match="licence"):
+        processor.push_to_hub("me/spelling", licence="mit")

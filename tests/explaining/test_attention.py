@@ -23,11 +23,24 @@ LLAMA = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
 }
+BART = {
+    "model_type": "bart",
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": 64,
+    "dropout": 0.0,
+}
 TINY = {"dim": 32, "layers": 2, "heads": 2, "dropout": 0.0}
 BACKBONES: dict[str, dict[str, Any]] = {
     "prefix": {"use": "transformer", **TINY},
     "encoder-decoder": {"use": "transformer", "form": "encoder-decoder", **TINY},
     "causal-lm": {"use": "causal-lm", "config": LLAMA},
+    "seq2seq-lm": {"use": "seq2seq-lm", "config": BART},
 }
 
 

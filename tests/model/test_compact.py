@@ -92,6 +92,27 @@ def test_such_a_model_is_not_saved(saved: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
 
 
+def test_such_a_model_is_not_exported_nor_held_in_fewer_bits_again(saved: Path, tmp_path: Path) -> None:
+    from mmkit.exchange.graph_export import export_graphs
+    from mmkit.exchange.hf_export import export_hf
+    from mmkit.exchange.hf_model import MmkitModel
+
+    model = mmkit.load(saved)
+    wrapped = MmkitModel.of(model)
+    model.quantize("int8")
+    held = "a model with quantize('int8') is not {}; load it anew, and take that"
+    for done, said in (
+        (lambda: export_hf(model, tmp_path / "out"), held.format("exported")),
+        (lambda: export_graphs(model, tmp_path / "out", "torch"), held.format("exported")),
+        (lambda: wrapped.save_pretrained(tmp_path / "out"), held.format("saved")),
+        (lambda: model.quantize("int8"), "this model is held with quantize('int8') already; load it anew"),
+    ):
+        with pytest.raises(MmkitError) as refused:
+            done()
+        assert str(refused.value) == said
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_kind_names_the_nearest(saved: Path) -> None:
     with pytest.raises(MmkitError) as refused:
         mmkit.load(saved).quantize("int")

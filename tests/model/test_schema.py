@@ -186,6 +186,18 @@ def test_characters_that_the_vocabulary_does_not_have_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("schema", "signs"),
+    [
+        ({"type": "integer", "enum": [1, 20]}, "012"),
+        ({"type": ["string", "null"], "const": "ab"}, '"ab'),
+        ({"type": "boolean"}, "aeflrstu"),
+    ],
+)
+def test_constants_need_no_characters_but_their_own(schema: Any, signs: str) -> None:
+    assert "".join(sorted(set("".join(needed(schema))))) == signs
+
+
 def test_a_pattern_that_the_vocabulary_cannot_follow_ends_the_answer() -> None:
     with pytest.raises(SampleError) as refused:
         build("characters").predict("say", rows(1), schema={"type": "string", "pattern": "^abXYZ$"})

@@ -151,14 +151,14 @@ def test_a_fault_of_the_program_tells_nothing_of_it(
 
 def test_a_press_draws_every_place_and_shows_only_what_is_there(model: mmkit.Model, folder: Path) -> None:
     _, tabs = page(model, folder, "lab")
-    *_, states = tabs["mood"].press("a light", *([False] if tabs["mood"].explain is not None else []))
+    *_, states = tabs["mood"].press("a light", *(["no"] if tabs["mood"].explain is not None else []))
     places = dict(zip(PLACES, states[1:-2], strict=True))
     assert [name for name, update in places.items() if update["visible"]] == ["label"]
     assert states[0]["visible"] is False
     assert " tokens read" in states[-2]["value"]
 
 
-def test_explain_is_a_checkbox_where_there_is_an_explainer(
+def test_explanations_are_chosen_where_there_is_an_explainer(
     model: mmkit.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Map:
@@ -172,13 +172,14 @@ def test_explain_is_a_checkbox_where_there_is_an_explainer(
         return Map()
 
     monkeypatch.setattr("mmkit.play.player.explainer", lambda: explain)
-    monkeypatch.setattr("mmkit.play.page.explainer", lambda: explain)
     _, tabs = page(model, folder, "lab")
-    *_, states = tabs["mood"].press("a light", True)
+    *_, states = tabs["mood"].press("a light", "gradients")
     assert asked == [("mood", {"text": "a light"}, {"root": folder.resolve()})]
     assert 'srcdoc="&lt;p&gt;&quot;why&quot;&lt;/p&gt;"' in states[-1]["value"]
     assert "sandbox" in states[-1]["value"]
-    monkeypatch.setattr("mmkit.play.page.explainer", lambda: None)
+    *_, states = tabs["mood"].press("a light", "no")
+    assert (len(asked), states[-1]["visible"]) == (1, False)
+    monkeypatch.setattr("mmkit.play.player.explainer", lambda: None)
     assert page(model, folder, "lab")[1]["mood"].explain is None
 
 
@@ -189,7 +190,7 @@ def test_an_explanation_that_fails_leaves_the_answer(
         raise mmkit.MmkitError("its head cannot be explained")
 
     monkeypatch.setattr("mmkit.play.player.explainer", lambda: explain)
-    answer = list(player(model, "mood", folder).ask(["a light"], [], True))[-1]
+    answer = list(player(model, "mood", folder).ask(["a light"], [], "gradients"))[-1]
     assert answer.fault == "its head cannot be explained"
     assert list(answer.places) == ["label"]
 
@@ -198,6 +199,33 @@ def test_attributions_of_a_picture_are_shown(model: mmkit.Model, folder: Path, p
     pytest.importorskip("captum", reason="pip install 'mmkit[explain]'")
     (folder / "a.png").write_bytes(photo)
     asked = player(model, "caption", folder)
-    answer = list(asked.ask([str(folder / "a.png")], [one.value for one in asked.options], True))[-1]
+    answer = list(asked.ask([str(folder / "a.png")], [one.value for one in asked.options], "gradients"))[-1]
     assert answer.fault == ""
     assert "data:image/png;base64," in answer.why
+
+
+def test_attention_is_offered_where_there_is_some(model: mmkit.Model, folder: Path, photo: bytes) -> None:
+    """Not of a recurrent backbone, nor of a task that reads an encoder alone."""
+    pytest.importorskip("captum", reason="pip install 'mmkit[explain]'")
+    assert {player(model, task, folder).ways for task in model.plan.tasks} == {("gradients",)}
+    small = {"use": "cnn", "image_size": 8, "channels": [4]}
+    label = {"output": "{label}", "head": {"use": "classify", "labels": ["no", "yes"]}}
+    spec = {
+        "mmkit": 1,
+        "modalities": {"photo": {"encoder": small, "adapter": "linear"}, "text": {"adapter": "characters"}},
+        "backbone": {"use": "transformer", "dim": 8, "layers": 1, "heads": 2},
+        "tasks": {
+            "both": {"input": "{photo} {text}", **label},
+            "plain": {"input": "{photo}", "reads": "photo.encoder", **label},
+        },
+    }
+    made = mmkit.build(spec, fit={"text": ["a light"]}, seed=0).eval()
+    _, tabs = page(made, folder, "lab")
+    chosen = {task: [value for _, value in tab.explain.choices] for task, tab in tabs.items()}
+    assert chosen == {"both": ["no", "gradients", "gradients and attention"], "plain": ["no", "gradients"]}
+    (folder / "a.png").write_bytes(photo)
+    given = (str(folder / "a.png"), "a light")
+    for way, shown in (("gradients", False), ("gradients and attention", True)):
+        *_, states = tabs["both"].press(*given, way)
+        assert ("attention (rollout)" in states[-1]["value"]) == shown
+        assert states[0]["visible"] is False

@@ -86,6 +86,39 @@ def test_a_picture_is_dropped_and_answered(address: str, photo: bytes) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+def test_attention_is_chosen_and_shown(tmp_path: Path) -> None:
+    pytest.importorskip("captum", reason="pip install 'mmkit[explain]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements/docs.txt")
+    from mmkit.play.run import launch
+
+    spec = {
+        "mmkit": 1,
+        "modalities": {"text": {"adapter": "characters"}},
+        "backbone": {"use": "transformer", "dim": 8, "layers": 1, "heads": 2},
+        "tasks": {
+            "mood": {"input": "{text}", "output": "{label}", "head": {"use": "classify", "labels": ["neg", "pos"]}}
+        },
+    }
+    blocks, address = launch(mmkit.build(spec, fit={"text": ["a light"]}).eval(), "lab", tmp_path, "127.0.0.1", 0, 1.0)
+    try:
+        with playwright.sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            tab.set_default_timeout(60_000)
+            tab.goto(address)
+            tab.locator("textarea:visible").first.fill("a light")
+            tab.get_by_label("gradients and attention").check()
+            tab.get_by_role("button", name="Run").click()
+            why = tab.frame_locator("iframe[title=explanation]")
+            why.get_by_role("heading", name="Attention").wait_for()
+            assert "attention (rollout)" in why.locator("body").inner_text()
+            shown(tab, "attention")
+            browser.close()
+    finally:
+        blocks.close(verbose=False)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 def test_a_sound_is_recorded_and_answered_and_one_is_made(address: str, tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r requirements/docs.txt")
     heard = tmp_path / "microphone.wav"

@@ -140,7 +140,7 @@ class CausalLm(Backbone):
             PluginError: the architecture shows no weights.
         """
         kept = Kept(len(self.frame.prefix))
-        with watching(self, kept) if self.packs else eager(self.trunk, kept):
+        with watching(self, kept) if self.packs else eager(self.trunk, kept.add_all):
             yield kept.all
 
     def _ones(self, *shape: int) -> Tensor:

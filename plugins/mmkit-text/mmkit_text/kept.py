@@ -1,6 +1,6 @@
 """Attention whose weights are kept, for one sample: what the kernels compute, written out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -54,6 +54,11 @@ class Kept:
         queries = self._places(rows, weights.device) if queries is None else queries
         self.all.append(Attended(weights, queries, self._places(columns, weights.device) if keys is None else keys))
 
+    def add_all(self, weights: Iterable[Tensor]) -> None:
+        """Keep those of layers that read all of the sample."""
+        for one in weights:
+            self.add(one)
+
     def _places(self, rows: int, device: torch.device) -> Int[Tensor, " rows"]:
         return (torch.arange(rows, device=device) - self.before).clamp(min=-1)
 
@@ -83,8 +88,11 @@ def watching(backbone: nn.Module, kept: Kept) -> Iterator[None]:
 
 
 @contextmanager
-def eager(trunk: Any, kept: Kept) -> Iterator[None]:
-    """Inside, a model of transformers attends by its own code that has weights, and they are kept.
+def eager(trunk: Any, take: Callable[..., None], fields: Sequence[str] = ("attentions",)) -> Iterator[None]:
+    """Inside, a model of transformers attends by its own code that has weights.
+
+    Args:
+        take: receives the weights of all layers after a pass, a tuple for each of ``fields`` of its output.
 
     Raises:
         PluginError: it has none.
@@ -97,11 +105,10 @@ def eager(trunk: Any, kept: Kept) -> Iterator[None]:
 
     def forward(*given: Any, **named: Any) -> Any:
         found = own(*given, **named, output_attentions=True)
-        weights = getattr(found, "attentions", None) or ()
-        if not weights or any(one is None for one in weights):
+        weights = [getattr(found, field, None) or () for field in fields]
+        if not all(weights) or any(one is None for layers in weights for one in layers):
             raise PluginError(f"the attention of {who} cannot be seen: it gives no attention weights of its layers")
-        for one in weights:
-            kept.add(one)
+        take(*weights)
         return found
 
     trunk.forward = forward

@@ -1,6 +1,7 @@
 """Any encoder-decoder language model of transformers (T5, BART, Marian …) as a backbone."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -11,12 +12,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
-from mmkit import Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged, SampleError
+from mmkit import Attended, Backbone, BuildContext, DecodingState, Padded, PluginError, Ragged, SampleError
 from mmkit_text.frame import Frame
 from mmkit_text.linear import plain_linear
 from mmkit_text.lm_cache import select
 from mmkit_text.lm_scores import score, scores_are_linear
 from mmkit_text.lm_source import PositionLimit, load_lm, table_of
+from mmkit_text.seq2seq_watched import watched
 
 
 class Seq2SeqLmState(DecodingState):
@@ -85,6 +87,11 @@ class Seq2SeqLm(Backbone):
         return self.generates and scores_are_linear(self.lm, self._trunk)
 
     @property
+    def encoder(self) -> Any:
+        """transformers' own, where there is one."""
+        return self.lm.get_encoder() if self.generates else self.lm
+
+    @property
     def _trunk(self) -> Any:
         trunk = self.lm.base_model
         return self.lm.get_decoder() if trunk is self.lm else trunk
@@ -104,9 +111,8 @@ class Seq2SeqLm(Backbone):
                     "Whisper, clips of up to 30 seconds with silence: keep in hf-audio)"
                 )
             return padded.to(table_of(self.lm).dtype), real
-        encoder = self.lm.get_encoder() if self.generates else self.lm
         padded = padded.to(table_of(self.lm).dtype)
-        states: Tensor = encoder(inputs_embeds=padded, attention_mask=real).last_hidden_state
+        states: Tensor = self.encoder(inputs_embeds=padded, attention_mask=real).last_hidden_state
         return states, real
 
     def forward(self, prompt: Ragged, target: Ragged | None = None) -> Ragged:
@@ -133,14 +139,21 @@ class Seq2SeqLm(Backbone):
         states = self._decode(padded, memory, real, attention_mask=known, use_cache=False)
         return Ragged.from_padded(states[:, before:], target.lengths - before)
 
+    def watched(self) -> AbstractContextManager[list[Attended]]:
+        """Inside, ``forward`` keeps what every attention of the encoder and the decoder reads, of one sample.
+
+        Raises:
+            PluginError: the architecture shows no weights.
+        """
+        return watched(self)
+
     def _padded(self, prompt: Padded) -> Padded:
         """The encoder's states in an exported graph; the first row of an empty prompt is zero there, and is read."""
         padded, real = prompt.to_padded()
         if not self.encodes:
             return prompt.unpad(padded)
         real = real | (torch.arange(prompt.longest, device=prompt.device) == 0)
-        encoder = self.lm.get_encoder() if self.generates else self.lm
-        states = encoder(inputs_embeds=padded.to(table_of(self.lm).dtype), attention_mask=real).last_hidden_state
+        states = self.encoder(inputs_embeds=padded.to(table_of(self.lm).dtype), attention_mask=real).last_hidden_state
         return prompt.unpad(states)
 
     def _decode(self, tokens: Tensor, memory: Tensor, real: Tensor, **options: Any) -> Tensor:

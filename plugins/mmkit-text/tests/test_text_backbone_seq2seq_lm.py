@@ -10,7 +10,7 @@ from mmkit_text import backbone_config, seq2seq_lm
 from mmkit_text.characters import Characters
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from mmkit import BuildContext, PluginError, Ragged, SampleError
+from mmkit import Attended, BuildContext, PluginError, Ragged, SampleError
 from mmkit.model.decoder import Decoder
 from mmkit.model.generate import OPTIONS
 from mmkit.wiring.empty import empty_weights
@@ -206,3 +206,65 @@ def test_faults_are_named() -> None:
         "sample 1 of the batch is 33 tokens long; this language model has positions for 32; "
         "fix: shorten the inputs (max_length) or generate fewer tokens (max_new_tokens)"
     )
+
+
+def watched(backbone: Any, *given: Ragged) -> tuple[torch.Tensor, list[Attended]]:
+    with backbone.watched() as layers:
+        states = backbone(*given).values
+    return states, layers
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"longt5"}))
+@pytest.mark.parametrize("decoding", [True, False])
+def test_weights_are_those_that_made_the_states(name: str, decoding: bool) -> None:
+    """Of the encoder's layers, then of each of the decoder its own and those across; in the graph of the states."""
+    backbone = make(name).double()
+    (prompt, _), (target, _) = ragged(backbone, [6]), ragged(backbone, [4], 1)
+    given = (prompt, target) if decoding else (prompt,)
+    before = backbone(*given).values
+    states, layers = watched(backbone, *given)
+    torch.testing.assert_close(states, before, atol=1e-6, rtol=1e-6)
+    read, written = list(range(6)), list(range(6, 10))
+    places = [(layer.queries.tolist(), layer.keys.tolist()) for layer in layers]
+    assert places == [(read, read)] * 2 + [(written, written), (written, read)] * 3 * decoding
+    for layer in layers:
+        torch.testing.assert_close(layer.weights.sum(-1), torch.ones_like(layer.weights[..., 0]), atol=1e-6, rtol=0)
+        later = layer.keys[None] > layer.queries[:, None]
+        assert not layer.weights[..., later].any() or layer.queries[0] == 0
+    gradients = torch.autograd.grad(states.square().sum(), [layer.weights for layer in layers])
+    assert all(float(gradient.abs().max()) > 0 for gradient in gradients)
+    assert "forward" not in backbone.__dict__
+    again = backbone(*given).values
+    torch.testing.assert_close(again, before, atol=0, rtol=0)
+    assert backbone.lm.config._attn_implementation == reference(name).config._attn_implementation
+
+
+def test_places_of_what_is_nothing_of_the_sample() -> None:
+    """Ids before the begin id, and the row of zeros in place of an empty prompt."""
+    backbone = make("t5", prefix=[3, 4])
+    (prompt, _), (target, _) = ragged(backbone, [0]), ragged(backbone, [2], 1)
+    layers = watched(backbone, prompt, target)[1]
+    own, read = [-1, -1, 0, 1], [-1]
+    places = [(layer.queries.tolist(), layer.keys.tolist()) for layer in layers]
+    assert places == [(read, read)] * 2 + [(own, own), (own, read)] * 3
+
+
+def test_a_decoder_over_a_given_memory_is_watched() -> None:
+    config = {key: value for key, value in BART.items() if key not in ("scale_embedding", "max_position_embeddings")}
+    config |= {"model_type": "whisper", "max_target_positions": 32, "num_mel_bins": 8, "is_encoder_decoder": False}
+    settings = backbone_config.Seq2SeqLmConfig(config=config, memory="given", prefix=[5])
+    backbone: Any = seq2seq_lm.build(BuildContext(vocabulary_size=40), **settings.model_dump()).double().eval()
+    (prompt, _), (target, _) = ragged(backbone, [6]), ragged(backbone, [4], 1)
+    states, layers = watched(backbone, prompt, target)
+    torch.testing.assert_close(states, backbone(prompt, target).values, atol=1e-6, rtol=1e-6)
+    own = [-1, 6, 7, 8, 9]
+    assert [(one.queries.tolist(), one.keys.tolist()) for one in layers] == [(own, own), (own, [*range(6)])] * 3
+
+
+def test_attention_in_blocks_is_not_taken_for_that_of_all_rows() -> None:
+    backbone = make("longt5")
+    with pytest.raises(PluginError) as caught:
+        watched(backbone, ragged(backbone, [6])[0])
+    said = "the attention of LongT5ForConditionalGeneration cannot be seen: its weights are [1, 2, 4, 4, 12], and not of each of "
+    assert str(caught.value) == said + "6 rows to each of 6"
+    assert "forward" not in backbone.__dict__
