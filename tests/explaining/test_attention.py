@@ -66,7 +66,15 @@ def spec(backbone: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module", params=BACKBONES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("prefix", marks=pytest.mark.slow),
+        pytest.param("encoder-decoder", marks=pytest.mark.slow),
+        "causal-lm",
+        "seq2seq-lm",
+    ],
+)
 def learnt(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, list[dict[str, str]]]:
