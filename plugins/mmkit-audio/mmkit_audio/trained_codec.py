@@ -42,8 +42,8 @@ class CodecSettings:
     def of(cls, encoder: FsqAudioConfig, head: RebuildMelConfig) -> "CodecSettings":
         """By the options of a spec."""
         mel = {name: getattr(encoder, name) for name in ("sample_rate", "n_mels", "window_ms", "hop_ms", "stride")}
-        networks = [{name: getattr(one, name) for name in ("dim", "layers", "kernel")} for one in (encoder, head)]
-        return cls(mel, encoder.levels, encoder.codebooks, *networks, encoder.split)
+        first, second = ({name: getattr(one, name) for name in ("dim", "layers", "kernel")} for one in (encoder, head))
+        return cls(mel, encoder.levels, encoder.codebooks, first, second, encoder.split)
 
     @property
     def spectrogram(self) -> MelProcessor:
