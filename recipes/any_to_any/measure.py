@@ -40,8 +40,8 @@ DIRECTIONS = (
     Direction("picture → word", "name", "right, of 10,000", 0.928),
     Direction("word → picture", "draw", "named as asked, guidance 2", 0.804),
     Direction("speech → text", "transcribe", "CER of 92 unseen prompts", 0.167, less=True),
-    Direction("text → speech, digits", "speak_digits", "heard right, of 10", 0.80),
-    Direction("text → speech, words", "speak_words", "heard right, of 100", 0.53),
+    Direction("text → speech, digits", "speak_digits", "heard right, of 10", 0.70),
+    Direction("text → speech, words", "speak_words", "heard right, of 100", 0.68),
 )
 
 
