@@ -26,7 +26,7 @@ def ask(exported: Path) -> MmkitPipeline:
 @pytest.mark.parametrize(
     "order",
     [
-        "mmkit, transformers",
+        pytest.param("mmkit, transformers", marks=pytest.mark.slow),
         pytest.param("transformers, mmkit", marks=pytest.mark.slow),
         "transformers.pipelines, mmkit",
     ],

@@ -52,7 +52,7 @@ def rows(folder: Path, by: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="module", params=["image", "text"])
+@pytest.fixture(scope="module", params=["image", pytest.param("text", marks=pytest.mark.slow)])
 def learnt(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Any, list[dict[str, Any]]]:

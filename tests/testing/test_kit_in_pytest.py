@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from mmkit.registry.component import Component
 
 Pulse = Callable[..., Component]
@@ -47,6 +49,7 @@ def test_the_command_prints_the_scorecard_and_its_exit_code_tells(pulse: Pulse, 
     assert "  bronze needs: Every item becomes as many rows as was promised before the forward pass\n" in ran.stdout
 
 
+@pytest.mark.slow
 def test_the_command_gives_every_check_as_json(pulse: Pulse, tmp_path: Path) -> None:
     pulse()
     ran = run("mmkit", "conform", "pulse", "--json", folder=tmp_path)
