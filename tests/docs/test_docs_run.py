@@ -39,6 +39,8 @@ made = functools.cache(pages)
 DOCS = Path(__file__).parents[2] / "docs"
 ELSEWHERE = {"cli.md", "bad-input.md", "performance.md"}  # pages with tests of their own
 PAGES = sorted(page for place in ("*.md", "theory/*.md") for page in DOCS.glob(place) if page.name not in ELSEWHERE)
+LONG = {"generation"}  # trains several models
+RUN = [pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=page.stem) for page in PAGES]
 UNRUN = {*made(), "conformance.md"}  # pages that show fragments
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=ticks)$", re.MULTILINE | re.DOTALL)
 
@@ -211,7 +213,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", RUN)
 def test_page_runs_as_it_is_written(page: Path, folder: Path) -> None:
     Reader(page).read()
 

@@ -55,6 +55,7 @@ def test_the_readme_has_a_row_for_every_task_and_names_the_commands(recipe: Made
     assert all(command in readme for command in recipe.commands[1:4])
 
 
+@pytest.mark.slow
 def test_data_are_made_and_the_recipes_own_tests_pass(recipe: Made) -> None:
     said = python("prepare", folder=recipe.folder)
     assert re.fullmatch(r"train rows: \d+\ntest rows: \d+\naccuracy of the commonest label: 0\.\d+\n", said)
