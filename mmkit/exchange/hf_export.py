@@ -60,8 +60,8 @@ def export_hf(
         license, license_name, license_link: for the card, as the hub has them.
 
     Raises:
-        MmkitError: the folder is there already, there is no such task or license, a name is none that transformers can read, or what was
-            read back differs.
+        MmkitError: the folder is there already, there is no such task or license, a name is none that transformers can read, or
+            what was read back differs.
     """
     stated = license_of(license, license_name, license_link)
     with fresh_folder(out) as folder:

@@ -180,7 +180,8 @@ def rules_of(vocabulary: VocabularyAdapter, name: str, given: Any, count: int) -
 
 def needed(schema: Any) -> Iterator[str]:
     """Characters that every vocabulary must have for values of a schema: its punctuation, its digits and literals, and the names and
-    constants that it says; where it has constants, the type is theirs. What its strings may hold beside that, and its patterns, is seen only while an answer is written."""
+    constants that it says; where it has constants, the type is theirs. What its strings may hold beside that, and its patterns,
+    is seen only while an answer is written."""
     if isinstance(schema, list | tuple):
         for one in schema:
             yield from needed(one)
